@@ -1,0 +1,85 @@
+"""Usage: who held what, from when to when. One row an interval; the ledger keeps them."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["queue", "startup", "work", "restart"]
+Source = Literal["local", "pod", "conductor"]
+
+_NAMESPACE = uuid.UUID("6f4e9a52-6d0b-5c0e-9d7e-7a11e0000001")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """One interval of one holder of resources.
+
+    Attributes:
+        run_id, pipeline, step: whose it is.
+        worker: name inside the step ("0", "1", …); "" is the step's own process, or submit's.
+        attempt: 1 for the first life of the run, one more for each resume.
+        generation: of the gang; 0 outside one.
+        team, namespace: who pays.
+        pod_uid: the pod's uid, or `host:pid:boot` of a local process.
+        node_uid: the node, or the machine's boot-independent id.
+        container: the container's name, or the program's part ("submit", "step", "worker").
+        start_microseconds, end_microseconds: UTC; end is None while it lasts.
+        heartbeat_at_microseconds: last time it was known to last; where a crash left the row open,
+            the next reader ends it there.
+        cpu_request_cores, memory_request_bytes: held, whether used or not.
+        cpu_used_core_seconds, memory_used_byte_seconds: really used.
+        wait_seconds: time in a barrier.
+        phase: queue (no hardware cost), startup, work, restart (work done again, or the start of a
+            later life).
+        confirmed: False where no pod row backs a conductor's.
+        price_usd_per_hour: hardware, of the whole machine locally, as of start.
+        software_usd_per_hour: licences and managed-service surcharges, as of start.
+    """
+
+    run_id: str
+    pipeline: str
+    step: str
+    worker: str = ""
+    attempt: int = 1
+    generation: int = 0
+    team: str = "local"
+    namespace: str = "local"
+    pod_uid: str
+    node_uid: str
+    container: str
+    machine_type: str = "local"
+    spot: bool = False
+    provider: str = "local"
+    region: str = "local"
+    start_microseconds: int
+    end_microseconds: int | None = None
+    heartbeat_at_microseconds: int
+    cpu_request_cores: float = 0.0
+    cpu_used_core_seconds: float = 0.0
+    memory_request_bytes: int = 0
+    memory_used_byte_seconds: float = 0.0
+    accelerator: str = ""
+    accelerator_count: int = 0
+    wait_seconds: float = 0.0
+    phase: Phase
+    source: Source = "local"
+    confirmed: bool = True
+    price_usd_per_hour: float
+    software_usd_per_hour: float = 0.0
+    currency: str = "USD"
+    catalogue_version: str = ""
+
+    @property
+    def usage_id(self) -> str:
+        """The same for every write of the same interval, so that a write can be repeated."""
+        key = (
+            self.source, self.pod_uid, self.container, self.attempt, self.phase,
+            self.start_microseconds,
+        )  # fmt: skip
+        return str(uuid.uuid5(_NAMESPACE, "|".join(map(str, key))))
+
+    @property
+    def stop_microseconds(self) -> int:
+        """Where it ends as far as is known: its end, else its last heartbeat, never before start."""
+        stop = self.heartbeat_at_microseconds if self.end_microseconds is None else self.end_microseconds
+        return max(stop, self.start_microseconds)

@@ -1,0 +1,149 @@
+"""What a user asks for, validated: the parameters of every pipeline, in one place.
+
+Pipelines take their signature, defaults and descriptions from here, the prepare step validates
+against it, and the steps after it receive the validated spec whole.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from tally.errors import SpecError
+
+_SECRET = re.compile(
+    r"secret|token(?!s)|passw|api_?key|access_?key|private_?key|credential|bearer", re.IGNORECASE
+)
+
+
+def _parameter(default: Any, description: str, unit: str, **bounds: Any) -> Any:
+    return Field(default, description=description, json_schema_extra={"unit": unit}, **bounds)
+
+
+class Spec(BaseModel):
+    """The parameters of a run. Every one has a default, a unit and bounds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = _parameter(
+        "cnn", "a packaged model, or a Python file with model()", "name or path", min_length=1
+    )
+    dataset: str = _parameter(
+        "digits",
+        "a packaged dataset, a file or folder, gs://…, or a Python file with dataset()",
+        "name, path or URL",
+        min_length=1,
+    )
+    epochs: int = _parameter(5, "passes over the training split", "count", ge=1, le=100_000)
+    batch_size: int = _parameter(
+        32, "global batch of one optimiser step", "examples", ge=1, le=1_048_576
+    )
+    learning_rate: float = _parameter(
+        0.001, "step size of the optimiser", "per step", gt=0, le=1000, allow_inf_nan=False
+    )
+    seed: int = _parameter(
+        0, "seeds weights and the order of examples", "none", ge=0, le=2**31 - 1
+    )
+    augment: int = _parameter(
+        0,
+        "training split enlarged so many times by small rotations and shifts; "
+        "0 is the dataset's own default, 1 is off",
+        "times",
+        ge=0,
+        le=1000,
+    )
+    image_size_pixels: int = _parameter(
+        28, "side that pictures of an image folder are brought to", "pixels", ge=4, le=1024
+    )
+    sequence_length: int = _parameter(
+        64, "longest text or sequence kept; the rest is cut", "characters or rows", ge=1, le=65_536
+    )
+    checkpoint_seconds: float = _parameter(
+        30.0, "time between checkpoints", "seconds", gt=0, le=86_400, allow_inf_nan=False
+    )
+
+
+def allowed(field: FieldInfo) -> str:
+    """The values a field allows, in words: `1 or more`, `more than 0`, `1 to 10`, `any text`."""
+    bounds: dict[str, Any] = {}
+    for rule in field.metadata:
+        for name in ("ge", "gt", "le", "min_length"):
+            if (value := getattr(rule, name, None)) is not None:
+                bounds[name] = value
+    low = f"more than {bounds['gt']:g}" if "gt" in bounds else f"{bounds.get('ge', '')}"
+    if "le" in bounds:
+        high = f"{bounds['le']:g}" if isinstance(bounds["le"], float) else str(bounds["le"])
+        return f"{low}, at most {high}" if "gt" in bounds else f"{low} to {high}"
+    return "any text that is not empty" if "min_length" in bounds else f"{low} or more"
+
+
+def describe(name: str) -> str:
+    """One parameter's description for the Kubeflow UI and `--help`, with unit and allowed values."""
+    field = Spec.model_fields[name]
+    extra = field.json_schema_extra
+    unit = extra["unit"] if isinstance(extra, dict) else ""
+    return f"{field.description}. Unit: {unit}. Allowed: {allowed(field)}."
+
+
+def refuse_secret(name: str) -> None:
+    """Refuse a parameter that looks like a secret: parameters are shown, logged and kept.
+
+    Raises:
+        SpecError: it does.
+    """
+    if _SECRET.search(name):
+        raise SpecError(
+            f"{name}: expected no secret among the parameters (they are logged and kept), got a "
+            "name that looks like one; put it into the environment or a Kubernetes Secret"
+        )
+
+
+def parse_settings(pairs: list[str]) -> dict[str, str]:
+    """`["epochs=5"]` → `{"epochs": "5"}`.
+
+    Raises:
+        SpecError: a pair without `=` or given twice, or a name that looks like a secret.
+    """
+    settings: dict[str, str] = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise SpecError(f'--set: expected name=value, got "{pair}"; pass SET="epochs=5"')
+        refuse_secret(name)
+        if name in settings:
+            raise SpecError(f"--set: expected {name} once, got it twice; leave one out")
+        settings[name] = value
+    return settings
+
+
+def validate(where: str, values: Mapping[str, Any]) -> Spec:
+    """The spec made of `values`, defaults filled in.
+
+    Args:
+        where: what is being configured, the first words of an error: `pipelines/cnn`.
+        values: parameters by name; text is converted to the field's type.
+
+    Raises:
+        SpecError: unknown name (the nearest is named), wrong type, out of bounds.
+    """
+    for name in values:
+        refuse_secret(name)
+        if name not in Spec.model_fields:
+            near = difflib.get_close_matches(name, Spec.model_fields, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else "see `make help`"
+            raise SpecError(
+                f"{where}: expected one of {', '.join(Spec.model_fields)}, got {name}; {hint}"
+            )
+    try:
+        return Spec.model_validate(dict(values))
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        field = Spec.model_fields[name]
+        kind = {int: "a whole number, ", float: "a number, "}.get(field.annotation or str, "")
+        raise SpecError(
+            f"{where}: {name} must be {kind}{allowed(field)}, got {values[name]!s}; "
+            f'pass SET="{name}={field.default}"'
+        ) from error
