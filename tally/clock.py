@@ -11,15 +11,15 @@ import time
 ENVIRONMENT = "TALLY_CLOCK_OFFSET_MICROSECONDS"
 
 
-def offset_microseconds() -> int:
-    """Wall time less monotonic time in microseconds: the run's if one is set, else as of now."""
+def _offset() -> int:
     given = os.environ.get(ENVIRONMENT)
     return int(given) if given else (time.time_ns() - time.monotonic_ns()) // 1000
 
 
-_offset = offset_microseconds()
+OFFSET_MICROSECONDS = _offset()
+"""Wall time less monotonic time: the run's if one is set, else as of this process's start."""
 
 
 def now_microseconds() -> int:
     """Microseconds since the epoch (UTC) on the run's clock."""
-    return time.monotonic_ns() // 1000 + _offset
+    return time.monotonic_ns() // 1000 + OFFSET_MICROSECONDS

@@ -1,27 +1,70 @@
-"""A process that ends when another does: steps with submit, a worker with its conductor."""
+"""Processes that end together: steps with submit, a worker with its conductor."""
 
+import contextlib
 import os
 import select
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import psutil
 
 
-def end_with(pid: int, grace_seconds: float = 3.0) -> None:
-    """From now on, SIGTERM this process once `pid` is gone, and end it `grace_seconds` later.
+def when_gone(pid: int, action: Callable[[], None]) -> None:
+    """Call `action` in a thread of its own once process `pid` is gone.
 
     Waits on a pidfd where the system has them (Linux), else looks twice a second.
     """
 
     def watch() -> None:
         _wait_gone(pid)
+        action()
+
+    threading.Thread(target=watch, name=f"lifeline-{pid}", daemon=True).start()
+
+
+def end_with(pid: int, grace_seconds: float = 3.0) -> None:
+    """From now on, SIGTERM this process once `pid` is gone, and end it `grace_seconds` later."""
+
+    def end() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(grace_seconds)
         os._exit(143)
 
-    threading.Thread(target=watch, name=f"lifeline-{pid}", daemon=True).start()
+    when_gone(pid, end)
+
+
+def end_group(group: int, grace_seconds: float = 2.0) -> None:
+    """SIGTERM a process group once, wait for its end, SIGKILL what is left; never this process.
+
+    Args:
+        group: the process group's id.
+        grace_seconds: how long its processes have for a checkpoint and their usage.
+    """
+    for process in _members(group):
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    deadline = time.monotonic() + grace_seconds
+    while (alive := _members(group)) and time.monotonic() < deadline:
+        psutil.wait_procs(alive, timeout=0.05)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=1.0)
+
+
+def _members(group: int) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if (
+                process.pid != os.getpid()
+                and os.getpgid(process.pid) == group
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
+                found.append(process)
+    return found
 
 
 def _wait_gone(pid: int) -> None:

@@ -44,9 +44,7 @@ class Spec(BaseModel):
     learning_rate: float = _parameter(
         0.001, "step size of the optimiser", "per step", gt=0, le=1000, allow_inf_nan=False
     )
-    seed: int = _parameter(
-        0, "seeds weights and the order of examples", "none", ge=0, le=2**31 - 1
-    )
+    seed: int = _parameter(0, "seeds weights and the order of examples", "none", ge=0, le=2**31 - 1)
     augment: int = _parameter(
         0,
         "training split enlarged so many times by small rotations and shifts; "

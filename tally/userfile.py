@@ -22,7 +22,9 @@ def function(path: str, name: str) -> Callable[[], Any]:
     """
     file = Path(path).absolute()
     if not file.is_file():
-        raise SpecError(f"{path}: expected a Python file with {name}(), got no such file; check the path")
+        raise SpecError(
+            f"{path}: expected a Python file with {name}(), got no such file; check the path"
+        )
     spec = importlib.util.spec_from_file_location(f"tally_user_{file.stem}", file)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -1,0 +1,1 @@
+"""Usage, merge, allocation, bill, ledger: what a run used and what that cost."""

@@ -80,6 +80,10 @@ class Usage:
 
     @property
     def stop_microseconds(self) -> int:
-        """Where it ends as far as is known: its end, else its last heartbeat, never before start."""
-        stop = self.heartbeat_at_microseconds if self.end_microseconds is None else self.end_microseconds
+        """Where it ends as far as is known: end, else last heartbeat; never before start."""
+        stop = (
+            self.heartbeat_at_microseconds
+            if self.end_microseconds is None
+            else self.end_microseconds
+        )
         return max(stop, self.start_microseconds)

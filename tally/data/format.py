@@ -1,51 +1,154 @@
-"""The on-disk dataset: a folder of memory-mapped shards and a `dataset.json` that describes them."""
+"""The on-disk dataset: a folder of memory-mapped shards, described by a `dataset.json`."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+import glob
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from tally import storage
+from tally.data.content import Array, Chunk, Content, Kind, Meta
+from tally.data.shards import (
+    ShardWriter,
+    Split,
+    check_splits,
+    corrupt,
+    open_shard,
+    verify_shard,
+)
+from tally.errors import DataError, check_schema
+
+__all__ = [
+    "SCHEMA",
+    "Array",
+    "Chunk",
+    "Content",
+    "Dataset",
+    "Kind",
+    "Meta",
+    "Split",
+    "open_dataset",
+    "write",
+]
 
 SCHEMA = 1
-Kind = Literal["image", "tokens", "sequence"]
-Array = np.ndarray[Any, np.dtype[Any]]
+SPLITS = ("train", "test")
+DESCRIPTION = "dataset.json"
 
 
-class Chunk(NamedTuple):
-    """Some examples of one split: `x` of shape (n, *input_shape), `y` int of shape (n,)."""
+def write(folder: Path, content: Content, source: dict[str, Any]) -> None:
+    """Make the dataset folder `folder` of `content`, whole or not at all.
 
-    split: Literal["train", "test"]
-    x: Array
-    y: Array
+    Needs memory for one chunk and one shard (64 MiB) a split. Of two writers of one folder the
+    second waits and then uses what the first has made.
+
+    Args:
+        folder: where it goes; if it exists already it is left as it is.
+        content: what goes into it.
+        source: facts about where the examples come from, kept in dataset.json; its "fingerprint"
+            becomes the dataset's, else one is made of the shards' checksums.
+
+    Raises:
+        DataError: examples that are not what the meta says, a class or a split without any.
+        RunError: the disk is full.
+    """
+    with storage.disk(folder), storage.exclusive(folder.with_name(f".{folder.name}.lock")):
+        if (folder / DESCRIPTION).is_file():
+            return
+        for stale in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
+            shutil.rmtree(stale, ignore_errors=True)  # its writer is dead: we hold the lock
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        temporary.mkdir()
+        try:
+            _fill(temporary, content, source)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fill(folder: Path, content: Content, source: dict[str, Any]) -> None:
+    meta = content.meta
+    splits = {split: ShardWriter(folder, split, meta) for split in SPLITS}
+    for chunk in content.chunks():
+        splits[chunk.split].add(chunk.x, chunk.y)
+    for shards in splits.values():
+        shards.flush()
+    check_splits(meta, splits)
+    shards_of_all = [shard for shards in splits.values() for shard in shards.shards]
+    description = {
+        "schema": SCHEMA,
+        "fingerprint": source.get("fingerprint") or digest([asdict(meta), shards_of_all]),
+        "meta": asdict(meta),
+        "splits": {
+            split: {"examples": int(s.by_class.sum()), "by_class": s.by_class.tolist()}
+            for split, s in splits.items()
+        },
+        "shards": shards_of_all,
+        "source": source,
+    }
+    with storage.atomic_file(folder / DESCRIPTION) as file:
+        file.write(json.dumps(description, indent=1, ensure_ascii=False).encode())
+
+
+def digest(value: Any) -> str:
+    """The SHA-256 of a JSON value, in hex; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
-class Meta:
-    """What a model must know of a dataset.
+class Dataset:
+    """An opened dataset folder.
 
     Attributes:
-        name: as shown to people.
-        kind: image (height, width, channels), tokens (length,) of ids, sequence (length, features).
-        input_shape: of one example.
-        input_dtype: numpy name as stored: uint8 for pictures, int32 for tokens, float32.
-        input_scale: what a stored value is multiplied by before the model sees it (1/255 for
-            pictures; 1 for tokens, which stay integers).
-        class_names: label k is class_names[k].
-        vocabulary: token k is vocabulary[k]; 0 is padding, 1 unknown; empty unless kind is tokens.
+        meta: what a model must know.
+        folder: where it lies.
+        fingerprint: of what it was made of: equal means the same examples in the same order.
+        splits: "train" and "test".
+        source: where the examples come from.
     """
 
-    name: str
-    kind: Kind
-    input_shape: tuple[int, ...]
-    input_dtype: str
-    input_scale: float
-    class_names: tuple[str, ...]
-    vocabulary: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Content:
-    """A source opened by a loader: its meta, and its examples chunk by chunk (never all at once)."""
-
     meta: Meta
-    chunks: Callable[[], Iterator[Chunk]]
+    folder: Path
+    fingerprint: str
+    splits: dict[str, Split]
+    source: dict[str, Any]
+
+
+def open_dataset(folder: Path, verify: Iterable[str] = ()) -> Dataset:
+    """Open a dataset folder; sizes are checked, examples are mapped, not read.
+
+    Args:
+        folder: made by `write`.
+        verify: names of the splits whose checksums are checked too (reads them whole once).
+
+    Raises:
+        DataError: no dataset there, or not as it was written.
+        SchemaError: a newer Tally wrote it.
+    """
+    path = folder / DESCRIPTION
+    try:
+        description = json.loads(path.read_bytes())
+        check_schema(str(path), int(description["schema"]), SCHEMA)
+        facts = {k: tuple(v) if isinstance(v, list) else v for k, v in description["meta"].items()}
+        meta = Meta(**facts)  # JSON has lists where Meta has tuples
+        entries = description["shards"]
+        fingerprint, source = description["fingerprint"], description["source"]
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{folder}: expected a dataset folder, got no {DESCRIPTION} there; "
+            "check the path, or run the prepare step again"
+        ) from error
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise corrupt(path, "a dataset's description", f"{type(error).__name__} {error}") from error
+    for entry in entries:
+        if entry["split"] in verify:
+            verify_shard(folder, entry)
+    splits = {
+        name: Split(tuple(open_shard(folder, e) for e in entries if e["split"] == name))
+        for name in SPLITS
+    }
+    return Dataset(meta, folder, fingerprint, splits, source)

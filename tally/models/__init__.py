@@ -1,0 +1,1 @@
+"""Models: one a file, closed-form costs, and the registry that finds them by name."""

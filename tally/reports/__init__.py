@@ -1,0 +1,1 @@
+"""Templates and plots: the report, Kubeflow's HTML artifacts, runs side by side, bills in text."""

@@ -1,0 +1,1 @@
+"""Training: order, loop, checkpoint, the worker process, and prediction."""

@@ -1,0 +1,53 @@
+# Every target is a line of `tally`; `make help` lists them. Values (PIPELINE, SET, RUN, …) reach it
+# through the environment and are never expanded here: `CRON="* * …"` would glob.
+.DEFAULT_GOAL := help
+.PHONY: help submit resume cancel runs logs compare bill report compile doctor \
+	test test-deps test-slow lint bench lock venv venv-dev clean
+export PIPELINE SET RUN STEP ENGINE JSON
+unexport MAKEFLAGS MFLAGS
+TALLY := .venv/bin/tally
+PYTHON := .venv/bin/python
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+submit: venv ## run a pipeline: PIPELINE=cnn|rnn|path/to/mine.py [SET="epochs=5 seed=1"] [JSON=1]
+	@$(TALLY) submit
+resume: venv ## go on with a run that did not finish: RUN=id
+	@$(TALLY) resume
+cancel: venv ## end a running run: RUN=id
+	@$(TALLY) cancel
+runs: venv ## list runs with their cost [JSON=1]
+	@$(TALLY) runs
+logs: venv ## what a run's steps wrote: RUN=id [STEP=train]
+	@$(TALLY) logs
+compare: venv ## runs side by side: RUN=a,b [JSON=1]
+	@$(TALLY) compare
+bill: venv ## what a run used and what it cost: RUN=id [JSON=1]
+	@$(TALLY) bill
+report: venv ## one HTML page with plots: RUN=id
+	@$(TALLY) report
+compile: venv ## Kubeflow IR YAML: PIPELINE=cnn
+	@$(TALLY) compile
+doctor: venv ## what is missing on this machine, with the remedy
+	@$(TALLY) doctor
+
+test: venv-dev lint ## all checks that need no root and no network
+	@$(PYTHON) -m pytest -m "not slow"
+test-slow: venv-dev ## long fault schedules
+	@$(PYTHON) -m pytest -m slow
+test-deps: ## system programs that further tests use (Debian, root)
+	@sh scripts/test-deps.sh
+lint: venv-dev ## ruff, mypy --strict, import-linter
+	@.venv/bin/ruff check -q . && .venv/bin/ruff format -q --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache >/dev/null || { .venv/bin/lint-imports --no-cache; exit 1; }
+bench: venv-dev ## side-by-side measurements, each checked against its target
+	@for name in train metering ledger overhead; do $(PYTHON) -m bench.$$name --check || exit 1; done
+lock: ## make the .lock files anew (needs uv)
+	@for name in local dev; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -c requirements/constraints.in requirements/$$name.in -o requirements/$$name.lock || exit 1; done
+
+venv:
+	@sh scripts/venv.sh local
+venv-dev:
+	@sh scripts/venv.sh dev
+clean: ## remove .venv and caches
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,157 @@
+"""How long the ledger takes to write and to bill many runs.
+
+    python -m bench.ledger [--quick] [--check]
+
+10,000 runs with 100,000 intervals on one machine, a quarter of the runs beside another, one in
+twenty killed and resumed, in SQLite. Target: all of them billed (read, merged, charged, bills made)
+in under 2 seconds, best of three. --quick takes a tenth of both and a tenth of the target.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tally.costing.ledger import Ledger, open_ledger
+from tally.costing.merge import split_lost
+from tally.costing.runs import RunRecord
+from tally.costing.usage import Phase, Usage
+
+TARGET_SECONDS = 2.0
+RUNS = 10_000
+SECOND = 1_000_000
+BEGIN = 1_790_000_000 * SECOND
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    count = RUNS // 10 if arguments.quick else RUNS
+    target = TARGET_SECONDS * count / RUNS
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(Path(folder), count)
+    figures |= {"target_seconds": target, "met": figures["bill_seconds"] < target}
+    for name, value in figures.items():
+        print(
+            f"{name:24} {value:>14,.3f}" if isinstance(value, float) else f"{name:24} {value:>14}"
+        )
+    print(json.dumps({"bench": "ledger", **figures}))
+    return 1 if arguments.check and not figures["met"] else 0
+
+
+def measure(folder: Path, count: int) -> dict[str, float | int | bool]:
+    """Seconds to write `count` runs, to bill all of them, and to bill the newest alone."""
+    with open_ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
+        runs, rows = history(count, random.Random(0))
+        began = time.perf_counter()
+        ledger.write_usage(rows)
+        for record in runs[: len(runs) // 100]:
+            ledger.put_run(record)
+        write = time.perf_counter() - began
+        for record in runs[len(runs) // 100 :]:
+            ledger.put_run(record)
+        bills, all_of_them = best(ledger, None)
+        newest, _ = best(ledger, [runs[-1].id])
+        middle, one = best(ledger, [runs[len(runs) // 2].id])
+        total = sum(bill.total_usd for bill in all_of_them)
+        same = next(bill for bill in all_of_them if bill.run_id == one[0].run_id)
+    assert same == one[0], "a bill differs with the company it is made in"
+    lines = sum(line.usd for bill in all_of_them for line in bill.lines)
+    assert lines + sum(bill.time_usd for bill in all_of_them) == total
+    return {
+        "runs": len(all_of_them),
+        "intervals": len(rows),
+        "write_seconds": write,
+        "bill_seconds": bills,
+        "bill_newest_seconds": newest,
+        "bill_middle_seconds": middle,
+        "total_usd": float(total),
+    }
+
+
+def best(ledger: Ledger, run_ids: list[str] | None, times: int = 3) -> tuple[float, list]:
+    """The shortest of several goes, in seconds, and what came out."""
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        bills = ledger.bills(run_ids)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds), bills
+
+
+def history(count: int, chance: random.Random) -> tuple[list[RunRecord], list[Usage]]:
+    """Runs one after another on one machine, some beside each other, ten intervals a run."""
+    runs, rows = [], []
+    now = BEGIN
+    for number in range(count):
+        run_id = f"{now // 1000:012x}-{number:08x}"
+        own = list(life(run_id, now, chance, attempt=1))
+        end = max(row.stop_microseconds for row in own)
+        if number % 20 == 0:
+            own += split_lost(own, run_id, "train", end - 20 * SECOND, attempt_before=2)
+        rows += own[:10]
+        runs.append(
+            RunRecord(
+                id=run_id,
+                pipeline="cnn",
+                state="succeeded",
+                created_at_microseconds=now,
+                ended_at_microseconds=end,
+                value_of_hour_usd=1.0,
+                spec={"model": "cnn", "epochs": 5},
+                metrics={"test_accuracy": 0.98},
+                examples_trained=143_700,
+            )
+        )
+        now = end - chance.randrange(30) * SECOND if number % 4 == 0 else end + SECOND
+    return runs, rows
+
+
+def life(run_id: str, start: int, chance: random.Random, attempt: int) -> Iterator[Usage]:
+    """One attempt: submit all along, four steps, train with two workers and their start-up."""
+    at = start
+    whole = []
+    for step, seconds in (("prepare", 2), ("train", 60), ("evaluate", 4), ("bill", 1)):
+        at += chance.randrange(SECOND)
+        until = at + seconds * SECOND + chance.randrange(SECOND)
+        whole.append(interval(run_id, step, "", at, until, "work", 0 if step == "train" else 2))
+        if step == "train":
+            for worker in ("0", "1"):
+                ready = at + 5 * SECOND + chance.randrange(SECOND)
+                whole.append(interval(run_id, step, worker, at, ready, "startup", 1))
+                whole.append(interval(run_id, step, worker, ready, until - 1, "work", 1))
+        at = until
+    yield interval(run_id, "submit", "", start, at, "startup", 0)
+    yield from whole
+    yield interval(run_id, "train", "2", start + SECOND, start + 2 * SECOND, "queue", 1)
+
+
+def interval(
+    run_id: str, step: str, worker: str, start: int, stop: int, phase: Phase, cores: float
+) -> Usage:
+    return Usage(
+        run_id=run_id,
+        pipeline="cnn",
+        step=step,
+        worker=worker,
+        pod_uid=f"{run_id}:{step}:{worker}",
+        node_uid="machine",
+        container="worker" if worker else "step",
+        start_microseconds=start,
+        end_microseconds=stop,
+        heartbeat_at_microseconds=stop,
+        cpu_request_cores=cores,
+        phase=phase,
+        price_usd_per_hour=0.1,
+        catalogue_version="2026-11",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

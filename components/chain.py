@@ -1,0 +1,60 @@
+"""The chain that most pipelines are: prepare → train → evaluate, and the bill however it ends."""
+
+import inspect
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
+
+from components.bill import bill
+from components.evaluate import evaluate
+from components.prepare import prepare
+from components.train import train
+from tally.spec import Spec, describe, refuse_secret, validate
+
+
+def chain(name: str, description: str, **defaults: Any) -> BaseComponent:
+    """A KFP pipeline whose parameters are those of tally.spec.Spec.
+
+    Args:
+        name: the pipeline's, in Kubeflow and on the bill.
+        description: for the Kubeflow UI; its first paragraph is enough.
+        defaults: what this pipeline presets, by parameter.
+
+    Raises:
+        SpecError: a preset is unknown, out of bounds, or looks like a secret.
+    """
+    for parameter in Spec.model_fields:
+        refuse_secret(parameter)
+    values = validate(f"pipelines/{name}", defaults).model_dump()
+
+    def body(*arguments: Any) -> None:
+        billed = bill()
+        billed.set_caching_options(False)
+        with dsl.ExitHandler(billed, name="run"):
+            prepared = prepare(pipeline=name, **dict(zip(values, arguments, strict=True)))
+            folder, spec = prepared.outputs["dataset_folder"], prepared.outputs["Output"]
+            trained = train(dataset_folder=folder, spec=spec)
+            measured = evaluate(dataset_folder=folder, spec=spec, model=trained.outputs["model"])
+            for task in (prepared, trained, measured):
+                # KFP's cache key holds a source's URL, not its content; prepare reuses by content.
+                task.set_caching_options(False)
+
+    # KFP reads a pipeline's parameters off its function: give it the spec's, so that names,
+    # types, defaults and descriptions stand in one place only.
+    body.__name__ = name.replace("-", "_")
+    body.__doc__ = "\n".join(
+        [description.strip(), "", "Args:", *(f"    {field}: {describe(field)}" for field in values)]
+    )
+    body.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                field,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=value,
+                annotation=Spec.model_fields[field].annotation,
+            )
+            for field, value in values.items()
+        ]
+    )
+    return dsl.pipeline(name=name, description=description.strip())(body)

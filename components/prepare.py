@@ -1,0 +1,44 @@
+"""Validate the whole spec, then bring a source into a dataset folder."""
+
+from kfp.dsl import Dataset, Output
+
+from components.component import component
+
+
+@component
+def prepare(
+    dataset_folder: Output[Dataset],
+    pipeline: str,
+    model: str,
+    dataset: str,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    augment: int,
+    image_size_pixels: int,
+    sequence_length: int,
+    checkpoint_seconds: float,
+) -> dict:
+    """Validate all parameters, then turn the source into memory-mapped shards, reused by content.
+
+    Returns the validated spec, which the later steps take whole.
+    """
+    from tally.steps.prepare import run
+
+    values = dict(
+        model=model,
+        dataset=dataset,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        augment=augment,
+        image_size_pixels=image_size_pixels,
+        sequence_length=sequence_length,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    prepared = run(pipeline, values)
+    dataset_folder.uri = str(prepared.folder)
+    dataset_folder.metadata.update(prepared.facts)
+    return prepared.spec

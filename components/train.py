@@ -1,0 +1,19 @@
+"""Train the model; the step's process is the conductor of its workers."""
+
+from kfp.dsl import Dataset, Input, Metrics, Model, Output
+
+from components.component import component
+
+
+@component
+def train(
+    dataset_folder: Input[Dataset], spec: dict, model: Output[Model], metrics: Output[Metrics]
+):
+    """Train to the spec's epochs, from the run's last checkpoint if there is one."""
+    from tally.steps.train import run
+
+    trained = run(dataset_folder.path, spec)
+    model.uri = str(trained.folder)
+    model.metadata.update(trained.facts)
+    for name, value in trained.facts.items():
+        metrics.log_metric(name, value)

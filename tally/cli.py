@@ -1,0 +1,218 @@
+"""The `tally` command: parse, call, print. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tally.errors import SpecError, TallyError
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+    help="Kubeflow pipelines that quote a training run, scale it, and bill every second.",
+)  # fmt: skip
+
+PipelineArgument = Annotated[
+    str, typer.Argument(envvar="PIPELINE", help="cnn, rnn, or a file with model() and dataset()")
+]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", envvar="SET", metavar="NAME=VALUE", help="a parameter; can be repeated"),
+]
+RunArgument = Annotated[
+    str, typer.Argument(envvar="RUN", help="a run's id, or as much of it as is unique")
+]
+JsonOption = Annotated[bool, typer.Option("--json", envvar="JSON", help="print JSON")]
+EngineOption = Annotated[str, typer.Option(envvar="ENGINE", help="local")]
+
+
+@app.command()
+def submit(
+    pipeline: PipelineArgument,
+    settings: SettingsOption = None,
+    engine: EngineOption = "local",
+    as_json: JsonOption = False,
+) -> None:
+    """Compile and run a pipeline, with live progress; ends with the bill."""
+    from tally.runs import local
+    from tally.spec import parse_settings
+
+    if engine != "local":
+        raise SpecError(
+            f"ENGINE: expected local, got {engine}; this Tally runs on one machine only"
+        )
+    _print_end(local.submit(pipeline, parse_settings(settings or []), _console(as_json)), as_json)
+
+
+@app.command()
+def resume(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Go on with a run that did not finish, from its last checkpoint."""
+    from tally.costing.ledger import open_ledger
+    from tally.runs import local
+
+    _print_end(local.resume(open_ledger().find_run(run), _console(as_json)), as_json)
+
+
+@app.command()
+def cancel(run: RunArgument) -> None:
+    """End a running run; it keeps its last checkpoint and can be resumed."""
+    from tally.costing.ledger import open_ledger
+    from tally.runs import local
+
+    found = open_ledger().find_run(run)
+    local.cancel(found)
+    print(f"cancelled {found.id}; `make resume RUN={found.id}` goes on with it")
+
+
+@app.command()
+def runs(as_json: JsonOption = False) -> None:
+    """List runs, newest first, with what each cost."""
+    from tally.runs.listing import listed, rows_json
+
+    rows = listed()
+    if as_json:
+        print(json.dumps(rows_json(rows)))
+        return
+    table = Table(box=None, header_style="bold")
+    for title in ("run", "pipeline", "state", "began (UTC)", "accuracy", "cost"):
+        table.add_column(title, justify="right" if title in ("accuracy", "cost") else "left")
+    for row in rows:
+        table.add_row(*row.cells())
+    Console().print(table if rows else "no runs yet; try `make submit PIPELINE=cnn`")
+
+
+@app.command()
+def bill(run: RunArgument, as_json: JsonOption = False) -> None:
+    """What a run used, by step and phase, and what that cost."""
+    from tally.costing.ledger import open_ledger
+    from tally.reports.text import bill_table
+
+    ledger = open_ledger()
+    made = ledger.bill(ledger.find_run(run).id)
+    if as_json:
+        print(json.dumps(made.as_json()))
+    else:
+        Console().print(bill_table(made))
+
+
+@app.command()
+def report(
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option(help="where to write the page")] = None,
+) -> None:
+    """Write one self-contained HTML page: learning curve, money, confusion matrix, throughput."""
+    from tally.costing.ledger import open_ledger
+    from tally.runs.listing import page
+
+    ledger = open_ledger()
+    print(page(ledger, ledger.find_run(run), out))
+
+
+@app.command()
+def compare(
+    run: Annotated[str, typer.Argument(envvar="RUN", help="two or more run ids: a,b")],
+    as_json: JsonOption = False,
+) -> None:
+    """Runs side by side: parameters, metrics, cost."""
+    from tally.costing.ledger import open_ledger
+    from tally.reports import compare as comparison
+
+    ledger = open_ledger()
+    ids = [text for text in run.replace(",", " ").split() if text]
+    if len(ids) < 2:
+        raise SpecError(f'RUN: expected two runs or more, got "{run}"; pass RUN=a,b')
+    found = [ledger.find_run(text) for text in ids]
+    pairs = [(record, ledger.bill(record.id)) for record in found]
+    if as_json:
+        print(json.dumps(comparison.compare_json(pairs)))
+    else:
+        Console().print(comparison.compare(pairs))
+
+
+@app.command()
+def logs(
+    run: RunArgument,
+    step: Annotated[str, typer.Option(envvar="STEP", help="one step only, or engine")] = "",
+) -> None:
+    """Print what a run's steps and Kubeflow's runner wrote."""
+    from tally.costing.ledger import open_ledger
+    from tally.runs.listing import log_files
+
+    for path in log_files(open_ledger().find_run(run).id, step):
+        print(f"==> {path.stem} <==")
+        with open(path, errors="replace") as file:
+            sys.stdout.writelines(file)
+
+
+@app.command("compile")
+def compile_(
+    pipeline: PipelineArgument,
+    out: Annotated[Path | None, typer.Option(help="where to write the IR YAML")] = None,
+) -> None:
+    """Compile a pipeline to Kubeflow's IR YAML."""
+    from tally.runs import pipelines
+
+    print(pipelines.compile_to(pipeline, out))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is missing on this machine, a line each, with the remedy."""
+    from tally.runs.doctor import findings
+
+    bad = False
+    for finding in findings():
+        bad = bad or (finding.needed and not finding.good)
+        print(finding.line())
+    sys.exit(1 if bad else 0)
+
+
+def _console(as_json: bool) -> Console:
+    return Console(stderr=as_json)
+
+
+def _print_end(ended: Any, as_json: bool) -> NoReturn:
+    """The bill, and for a run that did not succeed the reason and the remedy; then exit."""
+    from tally.reports.text import bill_table
+    from tally.runs.listing import row_json
+
+    run = ended.run
+    if as_json:
+        print(json.dumps({"schema": 1, **row_json(run, ended.bill), "bill": ended.bill.as_json()}))
+    else:
+        Console().print(bill_table(ended.bill))
+    if run.state == "succeeded":
+        if not as_json:
+            print(f"test accuracy {run.metrics['test_accuracy']:.2%} · `make report RUN={run.id}`")
+    else:
+        print(f"{run.state}: {run.error}", file=sys.stderr)
+        print(f"cost so far ${ended.bill.total_usd:.4f}", file=sys.stderr)
+        print(f"`make resume RUN={run.id}` goes on with it", file=sys.stderr)
+    sys.exit(ended.exit_code)
+
+
+def main() -> NoReturn:
+    """Run the command; errors are one line on stderr."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except TallyError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        # click's usage errors: unknown command or option
+        if (show := getattr(error, "format_message", None)) is None:
+            raise
+        print(f"tally: {show()} See `tally --help`.", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(0)

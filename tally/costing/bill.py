@@ -1,0 +1,257 @@
+"""The bill of a run, from its charges: what, where, how much, and what of it was wasted. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from typing import Any
+
+from tally.costing.allocation import Charge, usd
+from tally.costing.runs import RunRecord, State
+from tally.costing.usage import Phase
+
+SCHEMA = 1
+WASTE: tuple[Phase, ...] = ("queue", "startup", "restart")
+_ZERO = Decimal(0)
+_PHASE_ORDER: dict[Phase, int] = {"queue": 0, "startup": 1, "work": 2, "restart": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class BillLine:
+    """What one phase of one step cost; step is "" where a line sums over all steps.
+
+    seconds are machine time billed (its share where several hold the machine), in the phase queue
+    the time waited, which costs no hardware.
+    """
+
+    step: str
+    phase: Phase
+    seconds: float
+    hardware_usd: Decimal
+    software_usd: Decimal
+
+    @property
+    def usd(self) -> Decimal:
+        """Hardware and software together."""
+        return self.hardware_usd + self.software_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """A run's bill. Amounts are exact: lines and time_usd add up to total_usd to the last digit.
+
+    Attributes:
+        lines: by step and phase, in the order in which the steps began.
+        wall_seconds: when anything of the run was there, over all attempts, without the gaps
+            between them.
+        billed_seconds: machine time charged to the run: wall_seconds unless it shared the machine
+            or queued.
+        time_usd: value_of_hour_usd × wall hours.
+        price_usd_per_hour: of the machine, as of the newest interval; None without usage.
+        examples: trained, counted once each epoch; None if nothing was trained.
+        test_accuracy: 0 to 1; None if nothing was evaluated.
+        usd_per_example, usd_per_accuracy_point: the total over examples, over 100 × accuracy.
+        wasted: one line a phase (queue, startup, restart) that held anything.
+    """
+
+    run_id: str
+    pipeline: str
+    state: State
+    attempts: int
+    lines: tuple[BillLine, ...]
+    wall_seconds: float
+    billed_seconds: float
+    hardware_usd: Decimal
+    software_usd: Decimal
+    time_usd: Decimal
+    total_usd: Decimal
+    value_of_hour_usd: float
+    price_usd_per_hour: float | None
+    examples: int | None
+    test_accuracy: float | None
+    usd_per_example: Decimal | None
+    usd_per_accuracy_point: Decimal | None
+    wasted: tuple[BillLine, ...]
+    confirmed: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """The bill as JSON's types; amounts are numbers, in USD."""
+        plain = {name: getattr(self, name) for name in self.__slots__ if name not in _LISTS}
+        return {
+            "schema": SCHEMA,
+            **{name: _number(value) for name, value in plain.items()},
+            **{name: [_line_json(line) for line in getattr(self, name)] for name in _LISTS},
+        }
+
+
+_LISTS = ("lines", "wasted")
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _line_json(line: BillLine) -> dict[str, Any]:
+    return {name: _number(getattr(line, name)) for name in line.__slots__}
+
+
+def make_bill(run: RunRecord, charges: Sequence[Charge], value_of_hour_usd: float) -> Bill:
+    """The bill of `run`.
+
+    Args:
+        charges: of this run (others are passed over), from merged usage.
+        value_of_hour_usd: what an hour of waiting is worth to the user.
+    """
+    own = [charge for charge in charges if charge.usage.run_id == run.id]
+    lines = _lines(own)
+    hardware = sum((line.hardware_usd for line in lines), _ZERO)
+    software = sum((line.software_usd for line in lines), _ZERO)
+    wall = _union_microseconds(own)
+    time = usd(wall, value_of_hour_usd)
+    total = hardware + software + time
+    accuracy = run.metrics.get("test_accuracy")
+    examples = run.examples_trained or None
+    newest = max(own, key=lambda charge: charge.usage.start_microseconds, default=None)
+    return Bill(
+        run_id=run.id,
+        pipeline=run.pipeline,
+        state=run.state,
+        attempts=run.attempt,
+        lines=lines,
+        wall_seconds=wall / 1e6,
+        billed_seconds=sum(charge.billed_microseconds for charge in own) / 1e6,
+        hardware_usd=hardware,
+        software_usd=software,
+        time_usd=time,
+        total_usd=total,
+        value_of_hour_usd=value_of_hour_usd,
+        price_usd_per_hour=newest.usage.price_usd_per_hour if newest else None,
+        examples=examples,
+        test_accuracy=accuracy,
+        usd_per_example=total / examples if examples else None,
+        usd_per_accuracy_point=total / (100 * Decimal(str(accuracy))) if accuracy else None,
+        wasted=_wasted(lines),
+        confirmed=all(charge.usage.confirmed for charge in own),
+    )
+
+
+def _lines(charges: Sequence[Charge]) -> tuple[BillLine, ...]:
+    """Charges summed by step and phase, steps in the order in which they began."""
+    times: dict[tuple[str, Phase, float, float], int] = {}
+    began: dict[str, int] = {}
+    for charge in charges:
+        row = charge.usage
+        step, start = row.step, row.start_microseconds
+        if start <= began.get(step, start):
+            began[step] = start
+        key = (step, row.phase, row.price_usd_per_hour, row.software_usd_per_hour)
+        times[key] = times.get(key, 0) + charge.billed_microseconds
+    sums: dict[tuple[str, Phase], tuple[int, Decimal, Decimal]] = {}
+    for (step, phase, price, software), time in times.items():
+        amounts = time, usd(time, price), usd(time, software)
+        if before := sums.get((step, phase)):
+            amounts = amounts[0] + before[0], amounts[1] + before[1], amounts[2] + before[2]
+        sums[step, phase] = amounts
+    keys = sorted(sums, key=lambda key: (began[key[0]], key[0], _PHASE_ORDER[key[1]]))
+    waited = {step: _waited_microseconds(charges, step) for step, phase in keys if phase == "queue"}
+    return tuple(
+        BillLine(
+            step, phase, (waited[step] if phase == "queue" else time) / 1e6, hardware, software
+        )
+        for step, phase in keys
+        for time, hardware, software in (sums[step, phase],)
+    )
+
+
+def _waited_microseconds(charges: Iterable[Charge], step: str) -> int:
+    """How long a step's workers queued, together."""
+    rows = [charge.usage for charge in charges if charge.usage.step == step]
+    return sum(
+        row.stop_microseconds - row.start_microseconds for row in rows if row.phase == "queue"
+    )
+
+
+def _wasted(lines: Iterable[BillLine]) -> tuple[BillLine, ...]:
+    found = []
+    for phase in WASTE:
+        same = [line for line in lines if line.phase == phase]
+        if same:
+            seconds = round(sum(line.seconds for line in same), 6)
+            hardware = sum((line.hardware_usd for line in same), _ZERO)
+            software = sum((line.software_usd for line in same), _ZERO)
+            found.append(BillLine("", phase, seconds, hardware, software))
+    return tuple(found)
+
+
+def _union_microseconds(charges: Iterable[Charge]) -> int:
+    """How long at least one of them lasts."""
+    rows = (charge.usage for charge in charges)
+    union, reached = 0, None
+    for start, stop in sorted((row.start_microseconds, row.stop_microseconds) for row in rows):
+        if reached is None or start >= reached:
+            union += stop - start
+        elif stop > reached:
+            union += stop - reached
+        else:
+            continue
+        reached = stop
+    return union
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """A bill rounded for people: every sum of printed amounts is the printed sum.
+
+    Amounts carry exactly `decimals` digits after the point, so f"${amount}" prints them.
+
+    Attributes:
+        lines: the bill's, rounded; a line's usd is its hardware_usd + software_usd.
+        hardware_usd, software_usd: what the lines' columns add up to.
+        total_usd: hardware_usd + software_usd + time_usd, and the exact total rounded.
+    """
+
+    decimals: int
+    lines: tuple[BillLine, ...]
+    hardware_usd: Decimal
+    software_usd: Decimal
+    time_usd: Decimal
+    total_usd: Decimal
+
+
+def display_lines(bill: Bill) -> Display:
+    """The bill rounded by largest remainder: first its three parts, then each part's lines.
+
+    Cents from one dollar on; below, as many decimals (6 at most) as show two digits of the
+    smallest of the three parts.
+    """
+    parts = [bill.hardware_usd, bill.software_usd, bill.time_usd]
+    decimals = _decimals(bill.total_usd, parts)
+    total = bill.total_usd.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+    hardware, software, time = _round_to(parts, total, decimals)
+    hardwares = _round_to([line.hardware_usd for line in bill.lines], hardware, decimals)
+    softwares = _round_to([line.software_usd for line in bill.lines], software, decimals)
+    lines = tuple(
+        BillLine(line.step, line.phase, line.seconds, hardwares[index], softwares[index])
+        for index, line in enumerate(bill.lines)
+    )
+    return Display(decimals, lines, hardware, software, time, total)
+
+
+def _decimals(total: Decimal, parts: Iterable[Decimal]) -> int:
+    smallest = min((part for part in parts if part > 0), default=total)
+    if total >= 1 or not smallest:
+        return 2
+    return min(6, max(2, 1 - smallest.adjusted()))
+
+
+def _round_to(amounts: Sequence[Decimal], total: Decimal, decimals: int) -> list[Decimal]:
+    """Amounts rounded to `decimals`, none by more than one unit, adding up to `total`.
+
+    The total must lie within one unit for each amount of their sum, as it does when rounded itself.
+    """
+    unit = Decimal(1).scaleb(-decimals)
+    rounded = [amount.quantize(unit, ROUND_FLOOR) for amount in amounts]
+    missing = int((total - sum(rounded, _ZERO)) / unit)
+    ranked = sorted(range(len(amounts)), key=lambda index: rounded[index] - amounts[index])
+    for index in ranked[:missing]:
+        rounded[index] += unit
+    return rounded

@@ -1,0 +1,99 @@
+"""Datasets that come as arrays: what their shapes and types mean."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tally.data.content import Array, Meta
+from tally.errors import DataError
+
+MOST_CLASSES = 65_536
+MOST_TOKENS = 1_000_000
+
+
+def class_names(where: str, labels: Iterable[Array]) -> tuple[str, ...]:
+    """ "0", "1", … up to the highest label.
+
+    Args:
+        where: the first words of an error.
+        labels: the training split's, part by part, each of shape (n,) or (n, 1).
+
+    Raises:
+        DataError: not whole numbers, negative, none, or too high to be a class.
+    """
+    highest = -1
+    for part in labels:
+        flat_labels(where, part)
+        if len(part):
+            lowest, highest = int(part.min()), max(highest, int(part.max()))
+            if lowest < 0 or highest >= MOST_CLASSES:
+                raise DataError(
+                    f"{where}: expected labels from 0 to {MOST_CLASSES - 1}, got "
+                    f"{lowest if lowest < 0 else highest}; number the classes from 0"
+                )
+    if highest < 0:
+        raise DataError(f"{where}: expected training examples, got none; add some")
+    return tuple(str(label) for label in range(highest + 1))
+
+
+def flat_labels(where: str, labels: Array) -> Array:
+    """Labels as (n,) integers.
+
+    Raises:
+        DataError: they are something else.
+    """
+    if labels.dtype.kind not in "iu" or labels.shape not in ((len(labels),), (len(labels), 1)):
+        raise DataError(
+            f"{where}: expected whole-number labels of shape (examples,), got {labels.dtype} of "
+            f"shape {labels.shape}; give class numbers from 0 (of one-hot rows: argmax(axis=1))"
+        )
+    return labels.reshape(-1)
+
+
+def describe(
+    name: str, shape: tuple[int, ...], dtype: "np.dtype[Any]", classes: tuple[str, ...]
+) -> Meta:
+    """The meta of examples that come as one array.
+
+    Args:
+        name: of the dataset.
+        shape: of the array: (n, height, width[, channels]) are pictures, (n, length) are tokens
+            if whole numbers, else a sequence with one feature.
+        dtype: of the array: uint8 or floating point for pictures.
+        classes: names of the classes.
+
+    Raises:
+        DataError: a shape or type that means nothing here.
+    """
+    if dtype.kind == "f" and len(shape) == 2:
+        return Meta(name, "sequence", (*shape[1:], 1), "float32", 1.0, classes)
+    if dtype.kind in "iu" and len(shape) == 2:
+        return Meta(name, "tokens", shape[1:], "int32", 1.0, classes)
+    if len(shape) in (3, 4) and (dtype == np.uint8 or dtype.kind == "f"):
+        stored, scale = ("uint8", 1 / 255) if dtype == np.uint8 else ("float32", 1.0)
+        size = shape[1:] if len(shape) == 4 else (*shape[1:], 1)
+        return Meta(name, "image", size, stored, scale, classes)
+    raise DataError(
+        f"{name}: expected pictures (n, height, width[, channels]) as uint8 or floats, token ids "
+        f"(n, length) as integers or series (n, length) as floats, got {dtype} of shape {shape}; "
+        "reshape or convert them"
+    )
+
+
+def token_names(where: str, ids: Iterable[Array]) -> tuple[str, ...]:
+    """A vocabulary for token ids whose words nobody told: "" (0, padding), "�" (1), "2", …
+
+    Raises:
+        DataError: negative or absurdly high ids.
+    """
+    highest = 1
+    for part in ids:
+        if part.size:
+            lowest, highest = int(part.min()), max(highest, int(part.max()))
+            if lowest < 0 or highest >= MOST_TOKENS:
+                raise DataError(
+                    f"{where}: expected token ids from 0 to {MOST_TOKENS - 1}, got "
+                    f"{lowest if lowest < 0 else highest}; number the tokens from 0"
+                )
+    return ("", "\ufffd", *(str(token) for token in range(2, highest + 1)))

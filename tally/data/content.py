@@ -1,0 +1,58 @@
+"""What loaders give: a dataset's meta and its examples, chunk by chunk."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+Kind = Literal["image", "tokens", "sequence"]
+SplitName = Literal["train", "test"]
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Chunk(NamedTuple):
+    """Some examples of one split: `x` of shape (n, *input_shape), `y` int of shape (n,)."""
+
+    split: SplitName
+    x: Array
+    y: Array
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a model must know of a dataset.
+
+    Attributes:
+        name: as shown to people.
+        kind: image (height, width, channels), tokens (length,) of ids, sequence (length, features).
+        input_shape: of one example.
+        input_dtype: numpy name as stored: uint8 for pictures, int32 for tokens, float32.
+        input_scale: what a stored value is multiplied by before the model sees it (1/255 for
+            pictures; 1 for tokens, which stay integers).
+        class_names: label k is class_names[k].
+        vocabulary: token k is vocabulary[k]; 0 is padding, 1 unknown; empty unless kind is tokens.
+    """
+
+    name: str
+    kind: Kind
+    input_shape: tuple[int, ...]
+    input_dtype: str
+    input_scale: float
+    class_names: tuple[str, ...]
+    vocabulary: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Content:
+    """A source opened by a loader: its meta, and its examples chunk by chunk (never all at once).
+
+    Attributes:
+        meta: of the examples to come.
+        chunks: starts over at every call.
+        examples: how many will come over both splits, 0 if that is not known beforehand.
+    """
+
+    meta: Meta
+    chunks: Callable[[], Iterator[Chunk]]
+    examples: int = 0

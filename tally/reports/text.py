@@ -1,0 +1,54 @@
+"""The bill on a terminal."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tally.costing.bill import Bill
+from tally.reports import money, words
+
+
+def bill_table(bill: Bill) -> RenderableType:
+    """The bill by step and phase, with its totals, and below what the run got for the money.
+
+    Printed amounts are rounded so that the lines add up to the printed total.
+    """
+    shown = money.lay_out(bill)
+    table = Table(title=f"Bill of {bill.pipeline}, run {bill.run_id}", title_justify="left")
+    table.add_column("step")
+    table.add_column("phase")
+    for name in ("seconds", "hardware", "software"):
+        table.add_column(name, justify="right")
+    step = None
+    for entry in shown.entries:
+        table.add_row(
+            Text("" if entry.step == step else entry.step),
+            Text(entry.phase),
+            f"{entry.seconds:.1f}",
+            entry.hardware_usd,
+            entry.software_usd,
+        )
+        step = entry.step
+    table.add_section()
+    table.add_row("sum", "", f"{bill.billed_seconds:.1f}", shown.hardware_usd, shown.software_usd)
+    hour = f"${bill.value_of_hour_usd:.2f}/h"
+    table.add_row("time", f"at {hour}", f"{bill.wall_seconds:.1f}", shown.time_usd, "")
+    table.add_section()
+    table.add_row("total", "", "", shown.total_usd, "", style="bold")
+    return Group(table, *(Text(line) for line in _below(bill, shown)))
+
+
+def _below(bill: Bill, shown: money.Money) -> list[str]:
+    lines = []
+    if bill.usd_per_example is not None and bill.examples:
+        amount, unit = words.per_example(bill.usd_per_example)
+        lines.append(f"{amount} {unit} trained ({words.count(bill.examples)})")
+    if bill.usd_per_accuracy_point is not None and bill.test_accuracy is not None:
+        amount = words.usd(bill.usd_per_accuracy_point)
+        reached = words.percent(bill.test_accuracy)
+        lines.append(f"{amount} a percentage point of test accuracy ({reached})")
+    if shown.wasted:
+        parts = ", ".join(f"{line.phase} {words.duration(line.seconds)}" for line in shown.wasted)
+        share = words.percent(shown.wasted_share)
+        lines.append(f"{shown.wasted_usd} not spent at work ({share}): {parts}")
+    return lines

@@ -1,0 +1,58 @@
+"""What is missing on this machine, and the remedy."""
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tally import storage
+from tally.errors import TallyError
+
+NEEDED_BYTES = 3 * 10**9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    good: bool
+    found: str
+    remedy: str
+    needed: bool = True
+
+    def line(self) -> str:
+        """`ok      python 3.11.7`, or `missing chromium: …; remedy`."""
+        if self.good:
+            return f"ok       {self.what}: {self.found}"
+        return (
+            f"{'missing' if self.needed else 'optional'}  {self.what}: {self.found}; {self.remedy}"
+        )
+
+
+def findings() -> Iterator[Finding]:
+    """Look at everything, cheapest first."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", sys.version_info[:2] == (3, 11), version, "install Python 3.11")
+    for module in ("tensorflow", "keras", "kfp", "safetensors", "sqlalchemy"):
+        there = importlib.util.find_spec(module) is not None
+        remedy = "remove .venv and run make again"
+        yield Finding(module, there, "installed" if there else "not installed", remedy)
+    try:
+        home = storage.home()
+    except TallyError as error:
+        yield Finding("TALLY_HOME", False, str(error), "set TALLY_HOME")
+    else:
+        free = shutil.disk_usage(home).free
+        remedy = "free some, or set TALLY_HOME to a larger disk"
+        yield Finding("TALLY_HOME", True, str(home), "")
+        yield Finding("disk", free >= NEEDED_BYTES, f"{free / 1e9:.1f} GB free", remedy)
+    price = os.environ.get("TALLY_PRICE_PER_HOUR")
+    remedy = "the default is in tally/machines/local.yaml; set TALLY_PRICE_PER_HOUR to your own"
+    yield Finding("price", price is not None, price or "the default", remedy, needed=False)
+    for program in ("chromium",):
+        path = shutil.which(program)
+        remedy = "make test-deps (Debian, root); only tests of the report use it"
+        yield Finding(program, path is not None, path or "not found", remedy, needed=False)

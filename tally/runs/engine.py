@@ -1,0 +1,56 @@
+"""The process that drives Kubeflow Pipelines' local runner for one attempt of one run.
+
+`python -m tally.runs.engine RUN_FOLDER`, started by submit as the leader of a session of its own:
+every step and worker is in its process group, so that submit ends them with one signal.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from tally import clock, lifeline
+
+
+def main(folder: Path) -> int:
+    """Run the pipeline that run.json in `folder` names; the exit code says whether it succeeded."""
+    submit_pid = int(os.environ["TALLY_SUBMIT_PID"])
+    lifeline.when_gone(submit_pid, lambda: _end_alone(os.environ["TALLY_RUN_ID"]))
+    asked = json.loads((folder / "run.json").read_text())
+
+    from kfp import local
+
+    from tally.runs import pipelines
+
+    pipeline = pipelines.load(asked["pipeline"])
+    root = folder / "kfp" / f"attempt-{os.environ['TALLY_ATTEMPT']}"
+    local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
+    try:
+        pipeline(**asked["spec"])
+    except RuntimeError as error:  # the step has told the reason in the run's events
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _end_alone(run_id: str) -> None:
+    """Submit was killed: end the steps, close their usage, say so in the ledger, end."""
+    from tally.costing.ledger import open_ledger
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    lifeline.end_group(os.getpgrp())
+    ledger = open_ledger()
+    ledger.close_open_rows(run_id)
+    ledger.update_run(
+        run_id,
+        state="interrupted",
+        owner="",
+        ended_at_microseconds=clock.now_microseconds(),
+        error="submit was killed",
+    )
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

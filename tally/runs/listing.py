@@ -1,0 +1,107 @@
+"""Looking back: runs with their cost, their logs, their page."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tally import events, storage
+from tally.costing.bill import Bill
+from tally.costing.ledger import Ledger, open_ledger
+from tally.costing.runs import RunRecord
+from tally.errors import SpecError
+from tally.runs.identity import living_owner
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run with its bill."""
+
+    run: RunRecord
+    bill: Bill
+
+    def cells(self) -> list[str]:
+        """For a table: id, pipeline, state, began, accuracy, cost."""
+        began = datetime.fromtimestamp(self.run.created_at_microseconds / 1e6, UTC)
+        accuracy = self.run.metrics.get("test_accuracy")
+        return [
+            self.run.id,
+            self.run.pipeline,
+            self.run.state,
+            f"{began:%Y-%m-%d %H:%M:%S}",
+            "" if accuracy is None else f"{accuracy:.2%}",
+            f"${self.bill.total_usd:.4f}",
+        ]
+
+
+def listed() -> list[Row]:
+    """All runs, newest first; one whose submit has died is closed on the way."""
+    ledger = open_ledger()
+    for run in ledger.runs():
+        if run.state == "running" and run.engine == "local" and living_owner(run.owner) is None:
+            close_dead(ledger, run)
+    bills = {bill.run_id: bill for bill in ledger.bills()}
+    return [Row(run, bills[run.id]) for run in ledger.runs()]
+
+
+def close_dead(ledger: Ledger, run: RunRecord) -> None:
+    """End a run that nobody owns any more, at its last sign of life."""
+    ledger.close_open_rows(run.id)
+    last = max((row.stop_microseconds for row in ledger.usage([run.id])), default=None)
+    ledger.update_run(
+        run.id,
+        state="interrupted",
+        owner="",
+        error="submit was killed",
+        ended_at_microseconds=last or run.created_at_microseconds,
+    )
+
+
+def row_json(run: RunRecord, bill: Bill) -> dict[str, Any]:
+    """One run as `tally runs --json` lists it."""
+    return {
+        "id": run.id,
+        "pipeline": run.pipeline,
+        "state": run.state,
+        "cost_usd": float(bill.total_usd),
+        "metrics": dict(run.metrics),
+        "attempt": run.attempt,
+        "spec": dict(run.spec),
+        "error": run.error,
+    }
+
+
+def rows_json(rows: list[Row]) -> dict[str, Any]:
+    """`tally runs --json`."""
+    return {"schema": SCHEMA, "runs": [row_json(row.run, row.bill) for row in rows]}
+
+
+def log_files(run_id: str, step: str) -> list[Path]:
+    """A run's logs, oldest first, or one step's.
+
+    Raises:
+        SpecError: there is none.
+    """
+    found = sorted(
+        (storage.run_folder(run_id) / "logs").glob("*.log"), key=lambda p: p.stat().st_mtime
+    )
+    chosen = [path for path in found if not step or path.stem == step]
+    if not chosen:
+        names = ", ".join(path.stem for path in found) or "none yet"
+        raise SpecError(f"run {run_id}: expected a log of {step or 'a step'}, got {names}")
+    return chosen
+
+
+def page(ledger: Ledger, run: RunRecord, out: Path | None) -> Path:
+    """Write a run's HTML page; where it is."""
+    from tally.reports.report import write_report
+
+    folder = storage.run_folder(run.id)
+    path = out or folder / "report.html"
+    measured = folder / "evaluation.json"
+    evaluation = json.loads(measured.read_text()) if measured.exists() else None
+    write_report(run, ledger.bill(run.id), events.read(folder), evaluation, path)
+    return path

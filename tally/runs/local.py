@@ -1,0 +1,278 @@
+"""Runs on this machine: submit, resume and cancel. Submit owns a run's ending."""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+
+from tally import clock, events, lifeline, storage
+from tally.costing.bill import Bill
+from tally.costing.ledger import Ledger, open_ledger
+from tally.costing.runs import RunRecord, State
+from tally.data import registry as datasets
+from tally.errors import RunError, SpecError
+from tally.machines.catalogue import MachineType, machine
+from tally.models import registry as models
+from tally.runs import pipelines
+from tally.runs.identity import living_owner, new_run_id, owner
+from tally.runs.progress import Price, Tail, display
+from tally.spec import Spec
+from tally.steps.recorder import Recorder, local_usage, started_microseconds
+
+INTERRUPTED = 130
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended, and what it cost."""
+
+    run: RunRecord
+    bill: Bill
+    exit_code: int
+
+
+def submit(name: str, settings: dict[str, str], console: Console) -> Ended:
+    """Run a pipeline on this machine to its end, drawing its progress.
+
+    Args:
+        name: a packaged pipeline, or the path of the user's own file.
+        settings: parameters over the pipeline's presets.
+        console: where progress goes.
+
+    Raises:
+        SpecError: bad input, found before anything is made.
+    """
+    pipelines.check(name)
+    here, ledger = machine("local"), open_ledger()
+    pipeline = pipelines.load(name)
+    spec = _check(pipelines.spec(pipeline, settings))
+    run = RunRecord(
+        id=new_run_id(),
+        pipeline=pipeline.name,
+        state="running",
+        spec=spec.model_dump(),
+        created_at_microseconds=clock.now_microseconds(),
+        value_of_hour_usd=here.value_of_hour_usd,
+    )
+    folder = storage.run_folder(run.id)
+    reference = str(Path(name).absolute()) if name.endswith(".py") else name
+    with storage.atomic_file(folder / "run.json") as file:
+        asked = {"schema": 1, "pipeline": reference, "spec": run.spec}
+        file.write(json.dumps(asked).encode())
+    return _attempt(run, folder, here, ledger, console)
+
+
+def resume(run: RunRecord, console: Console) -> Ended:
+    """Go on with a run that was interrupted, cancelled or failed, from its last checkpoint.
+
+    Raises:
+        SpecError: it is alive, has succeeded, or its folder is gone.
+    """
+    if run.state == "succeeded":
+        raise SpecError(
+            f"run {run.id}: expected one that did not finish, got one that succeeded; "
+            f"see `make bill RUN={run.id}`"
+        )
+    folder = storage.run_folder(run.id)
+    if not (folder / "run.json").exists():
+        raise SpecError(f"run {run.id}: expected its folder {folder}, got none; submit it anew")
+    here, ledger = machine("local"), open_ledger()
+    ledger.close_open_rows(run.id)
+    again = replace(run, attempt=run.attempt + 1, error="", ended_at_microseconds=None)
+    return _attempt(again, folder, here, ledger, console)
+
+
+def cancel(run: RunRecord) -> None:
+    """Ask the submit that owns a run to end it, and wait until it has.
+
+    Raises:
+        SpecError: nobody is running it.
+        RunError: it has not ended in time.
+    """
+    pid = living_owner(run.owner) if run.state == "running" else None
+    if pid is None:
+        raise SpecError(
+            f"run {run.id}: expected one that is running, got {run.state}; see `make runs`"
+        )
+    os.environ["TALLY_ATTEMPT"] = str(run.attempt)
+    events.write(storage.run_folder(run.id), "submit", "cancel")
+    process = psutil.Process(pid)
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except psutil.TimeoutExpired as error:
+        raise RunError(
+            f"run {run.id}: expected its end within 10 s, got none; kill {pid}"
+        ) from error
+
+
+def _check(spec: Spec) -> Spec:
+    """What can be known to be wrong before a run exists; local paths become absolute."""
+    models.find(spec.model)
+    datasets.check(spec)
+    path = Path(spec.dataset)
+    known = "://" in spec.dataset or spec.dataset in datasets.names()
+    return spec if known else spec.model_copy(update={"dataset": str(path.absolute())})
+
+
+def _attempt(
+    run: RunRecord, folder: Path, here: MachineType, ledger: Ledger, console: Console
+) -> Ended:
+    """One life of a run, from its first process to its bill."""
+    with _only_one(folder, run.id), _signals() as received:
+        os.environ.update(
+            TALLY_RUN_ID=run.id,
+            TALLY_PIPELINE=run.pipeline,
+            TALLY_ATTEMPT=str(run.attempt),
+            TALLY_SUBMIT_PID=str(os.getpid()),
+            TALLY_HOME=str(storage.home()),
+            TALLY_CLOCK_OFFSET_MICROSECONDS=str(clock.OFFSET_MICROSECONDS),
+        )
+        run = replace(run, state="running", owner=owner())
+        ledger.put_run(run)
+        recorder = Recorder()
+        pid = os.getpid()
+        row = local_usage(
+            step="submit", worker="", pid=pid, container="submit", cores=0.0,
+            phase="startup" if run.attempt == 1 else "restart", start=started_microseconds(pid),
+        )  # fmt: skip
+        recorder.open(row, pid)
+        price = here.price_usd_per_hour + here.software_usd_per_hour
+        console.print(
+            f"[bold]{run.pipeline}[/] on this machine (${price:.4f} an hour), run {run.id}"
+            + (f", attempt {run.attempt}" if run.attempt > 1 else ""),
+            highlight=False,
+        )
+        failures = _watch(folder, received, console, price)
+        state, error, code = _outcome(folder, received, failures)
+        recorder.close(row, clock.now_microseconds())
+        recorder.stop()
+        ledger.close_open_rows(run.id)
+        ledger.update_run(
+            run.id,
+            state=state,
+            error=error,
+            owner="",
+            ended_at_microseconds=clock.now_microseconds(),
+        )
+        ended = ledger.run(run.id)
+        assert ended is not None
+        return Ended(ended, ledger.bill(run.id), code)
+
+
+def _watch(
+    folder: Path, received: list[int], console: Console, price: float
+) -> list[dict[str, Any]]:
+    """Drive the engine to its end, or end it when a signal came; the `failed` events of its steps."""
+    import time
+
+    tail = Tail(folder)
+    shown = display(console, Price(price, time.monotonic()))
+    failures: list[dict[str, Any]] = []
+    unfinished: list[str] = []
+    engine = _start_engine(folder)
+
+    def look() -> None:
+        for event in tail.new():
+            shown.show(event)
+            if event["event"] == "failed":
+                failures.append(event)
+            elif event["event"] == "step_started":
+                unfinished.append(event["step"])
+            elif event["event"] == "step_ended":
+                unfinished.remove(event["step"])
+        shown.tick()
+
+    try:
+        while not received:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                engine.wait(POLL_SECONDS)
+                break
+            look()
+    finally:
+        lifeline.end_group(engine.pid)
+        engine.wait()
+        look()
+        shown.close()
+    if engine.returncode != 0 and not failures and not received:
+        step = unfinished[0] if unfinished else "pipeline"
+        failures.append(
+            {
+                "step": step,
+                "exit_code": 1,
+                "message": f"{step}: expected it to end, got no word of its process "
+                "(killed, or out of memory)",
+            }
+        )
+    return failures
+
+
+def _start_engine(folder: Path) -> subprocess.Popen[bytes]:
+    """Kubeflow Pipelines' local runner in a session of its own, writing to the run's log."""
+    log = folder / "logs" / "engine.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tally.runs.engine", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def _outcome(
+    folder: Path, received: list[int], failures: list[dict[str, Any]]
+) -> tuple[State, str, int]:
+    if received:
+        attempt = int(os.environ["TALLY_ATTEMPT"])
+        asked = any(
+            event["event"] == "cancel" and event["attempt"] == attempt
+            for event in events.read(folder)
+        )
+        if asked:
+            return "cancelled", "cancelled by `tally cancel`", INTERRUPTED
+        return "interrupted", f"interrupted by {signal.Signals(received[0]).name}", INTERRUPTED
+    if failures:
+        return "failed", str(failures[0]["message"]), int(failures[0]["exit_code"])
+    return "succeeded", "", 0
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect the signals that ask for an end, instead of dying of them."""
+    received: list[int] = []
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {
+        number: signal.signal(number, lambda got, frame: received.append(got)) for number in wanted
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path, run_id: str) -> Iterator[None]:
+    """Hold a run while it is alive: two submits of one run would share its checkpoints."""
+    with storage.disk(folder), open(folder / "lock", "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SpecError(
+                f"run {run_id}: expected one that is not running, got one that is; "
+                f"`make cancel RUN={run_id}` ends it"
+            ) from error
+        yield

@@ -1,0 +1,63 @@
+"""prepare: validate the whole spec, then bring the source into a dataset folder."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tally.data import registry
+from tally.data.format import open_dataset
+from tally.models import registry as models
+from tally.spec import validate
+from tally.steps.step import Step, step
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A dataset folder, what there is to know of it, and the validated spec."""
+
+    folder: Path
+    facts: dict[str, Any]
+    spec: dict[str, Any]
+
+
+def run(pipeline: str, values: Mapping[str, Any]) -> Prepared:
+    """The prepare step.
+
+    Args:
+        pipeline: its name, for errors.
+        values: all parameters of the run.
+
+    Raises:
+        SystemExit: bad parameters, a source that cannot be read, a dataset that the model cannot
+            take; told in the run's events.
+    """
+    with step("prepare") as here:
+        spec = validate(f"pipelines/{pipeline}", values)
+        folder, reused = registry.prepare(spec, progress=_progress(here))
+        dataset = open_dataset(folder)
+        models.check(spec.model, dataset.meta)
+        counts = {name: len(split) for name, split in dataset.splits.items()}
+        facts = {
+            "name": dataset.meta.name,
+            "train_examples": counts["train"],
+            "test_examples": counts["test"],
+            "reused": reused,
+            "fingerprint": dataset.fingerprint,
+        }
+        total = sum(counts.values())
+        here.event("progress", done=total, total=total, unit="examples", **facts)
+    return Prepared(folder, facts, spec.model_dump())
+
+
+def _progress(here: Step) -> Callable[[int, int], None]:
+    last = 0.0
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= 0.2:
+            last = time.monotonic()
+            here.event("progress", done=done, total=total, unit="examples")
+
+    return report

@@ -1,0 +1,185 @@
+"""Usage of this machine's processes, written while they live: opened, kept alive, closed."""
+
+import contextlib
+import functools
+import os
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from tally import clock
+from tally.costing.usage import Phase, Usage
+from tally.machines.catalogue import machine
+
+HEARTBEAT_SECONDS = 2.0
+
+
+@functools.cache
+def boot_id() -> str:
+    """Distinguishes this boot of this machine from others, so that a process id means one process."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return str(int(psutil.boot_time()))
+
+
+@functools.cache
+def node_id() -> str:
+    """This machine, across boots."""
+    with contextlib.suppress(OSError):
+        if text := Path("/etc/machine-id").read_text().strip():
+            return text
+    return f"{os.uname().nodename}-{uuid.getnode():x}"
+
+
+def started_microseconds(pid: int) -> int:
+    """When a living process began, on the run's clock (to the kernel's 10 ms)."""
+    age_seconds = time.time() - psutil.Process(pid).create_time()
+    return clock.now_microseconds() - int(max(0.0, age_seconds) * 1e6)
+
+
+def local_usage(
+    *, step: str, worker: str, pid: int, container: str, phase: Phase, start: int, cores: float
+) -> Usage:
+    """A row of this run on this machine, open, at today's price.
+
+    Args:
+        step: the step's name.
+        worker: its name in the step, "" for the step's own process.
+        pid: the process.
+        container: "submit", "step" or "worker".
+        phase: of the interval.
+        start: microseconds on the run's clock.
+        cores: held by it; 0 for processes that only wait (submit, a conductor).
+    """
+    here = machine("local")
+    return Usage(
+        run_id=os.environ["TALLY_RUN_ID"],
+        pipeline=os.environ["TALLY_PIPELINE"],
+        attempt=int(os.environ["TALLY_ATTEMPT"]),
+        step=step,
+        worker=worker,
+        pod_uid=f"{os.uname().nodename}:{pid}:{boot_id()}",
+        node_uid=node_id(),
+        container=container,
+        phase=phase,
+        start_microseconds=start,
+        heartbeat_at_microseconds=start,
+        cpu_request_cores=cores,
+        price_usd_per_hour=here.price_usd_per_hour,
+        software_usd_per_hour=here.software_usd_per_hour,
+        catalogue_version=here.version,
+    )
+
+
+@dataclass
+class _Open:
+    row: Usage
+    process: psutil.Process | None
+    cpu_seconds_at_start: float
+    sampled_at: int
+    byte_seconds: float = 0.0
+
+
+class Recorder:
+    """Writes rows to the ledger from a thread of its own, so that the work never waits for it.
+
+    A row is written when it opens, again at every heartbeat with what was used so far, and last
+    when it closes; a crash leaves it open, and the next reader ends it at its heartbeat.
+    """
+
+    def __init__(self, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
+        self._heartbeat_seconds = heartbeat_seconds
+        self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._open: dict[str, _Open] = {}
+        self._unwritten: list[Usage] = []
+        self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
+        self.cpu_seconds = 0.0
+        self.error: Exception | None = None
+        self._thread.start()
+
+    def open(self, row: Usage, pid: int) -> Usage:
+        """Begin a row of process `pid`; the row itself is what `close` takes."""
+        self._jobs.put(lambda: self._opened(row, pid))
+        return row
+
+    def close(self, row: Usage, end: int, cpu_seconds: float | None = None) -> None:
+        """End a row at `end`; cpu_seconds is the life's exact total where the caller knows it."""
+        self._jobs.put(lambda: self._closed(row, end, cpu_seconds))
+
+    def write(self, rows: list[Usage]) -> None:
+        """Write rows that were made elsewhere."""
+        self._jobs.put(lambda: self._unwritten.extend(rows))
+
+    def stop(self, timeout_seconds: float = 1.5) -> None:
+        """Write what is waiting and end."""
+        self._jobs.put(None)
+        self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        from tally.costing.ledger import open_ledger
+
+        try:
+            ledger = open_ledger()
+            last = False
+            while not last:
+                last = self._do_jobs()
+                alive = [self._sample(opened) for opened in self._open.values()]
+                ledger.write_usage([*self._unwritten, *alive])
+                self._unwritten.clear()
+                self.cpu_seconds = time.thread_time()
+        except Exception as error:  # metering never ends training; the step tells it at its end
+            self.error = error
+
+    def _do_jobs(self) -> bool:
+        """Wait for a job or the next heartbeat, do what is there; True when told to stop."""
+        with contextlib.suppress(queue.Empty):
+            job = self._jobs.get(timeout=self._heartbeat_seconds)
+            while job is not None:
+                job()
+                job = self._jobs.get_nowait()
+            return True
+        return False
+
+    def _opened(self, row: Usage, pid: int) -> None:
+        process, cpu_seconds = None, 0.0
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            cpu_seconds = _cpu_seconds(process)
+        opened = _Open(row, process, cpu_seconds, row.start_microseconds)
+        self._open[row.usage_id] = opened
+
+    def _closed(self, row: Usage, end: int, cpu_seconds: float | None) -> None:
+        opened = self._open.pop(row.usage_id)
+        last = self._sample(opened, cpu_seconds)
+        self._unwritten.append(replace(last, end_microseconds=end, heartbeat_at_microseconds=end))
+
+    def _sample(self, opened: _Open, cpu_seconds: float | None = None) -> Usage:
+        """The row as of now: its process's CPU time and the integral of its memory so far."""
+        now = clock.now_microseconds()
+        used, resident_bytes = opened.row.cpu_used_core_seconds, 0
+        with contextlib.suppress(psutil.Error):
+            if opened.process is not None:
+                used = max(used, _cpu_seconds(opened.process) - opened.cpu_seconds_at_start)
+                resident_bytes = opened.process.memory_info().rss
+        if cpu_seconds is not None:
+            used = max(used, cpu_seconds - opened.cpu_seconds_at_start)
+        opened.byte_seconds += resident_bytes * max(0, now - opened.sampled_at) / 1e6
+        opened.sampled_at = now
+        opened.row = replace(
+            opened.row,
+            heartbeat_at_microseconds=now,
+            cpu_used_core_seconds=used,
+            memory_used_byte_seconds=opened.byte_seconds,
+        )
+        return opened.row
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)

@@ -1,0 +1,119 @@
+"""What every step does around its work: its log, its events, its usage, its end.
+
+A step knows its run from the environment that submit gives it:
+
+    TALLY_RUN_ID, TALLY_PIPELINE, TALLY_ATTEMPT     whose it is
+    TALLY_SUBMIT_PID                                the process that it must not outlive
+    TALLY_CLOCK_OFFSET_MICROSECONDS                 the run's clock
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tally import clock, events, lifeline, storage
+from tally.costing.usage import Phase
+from tally.errors import RunError, TallyError
+from tally.steps.recorder import Recorder, local_usage, started_microseconds
+
+TERMINATED = 143
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step at work."""
+
+    name: str
+    run_id: str
+    attempt: int
+    folder: Path
+    recorder: Recorder
+
+    @property
+    def start_phase(self) -> Phase:
+        """What starting up counts as: a later life starts because an earlier one ended early."""
+        return "startup" if self.attempt == 1 else "restart"
+
+    def event(self, event: str, **fields: Any) -> None:
+        """Append to the run's events."""
+        with storage.disk(self.folder):
+            events.write(self.folder, self.name, event, **fields)
+
+
+@contextlib.contextmanager
+def step(name: str, cores: float | None = None) -> Iterator[Step]:
+    """Run a step's work inside this block.
+
+    Args:
+        name: of the step.
+        cores: held while it lasts; None for all of the machine, 0 where only its workers hold any.
+
+    Raises:
+        SystemExit: the work failed or was ended; the reason is in the run's events.
+    """
+    run_id = os.environ["TALLY_RUN_ID"]
+    folder = storage.run_folder(run_id)
+    _log_to(folder / "logs" / f"{name}.log")
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # submit passes on what a terminal sends
+    lifeline.end_with(int(os.environ["TALLY_SUBMIT_PID"]))
+    recorder = Recorder()
+    here = Step(name, run_id, int(os.environ["TALLY_ATTEMPT"]), folder, recorder)
+    held = float(os.cpu_count() or 1) if cores is None else cores
+    pid, begun = os.getpid(), clock.now_microseconds()
+    identity = {"step": name, "worker": "", "pid": pid, "container": "step", "cores": held}
+    started = min(started_microseconds(pid), begun)
+    start_up = local_usage(**identity, phase=here.start_phase, start=started)
+    work = local_usage(**identity, phase="work", start=begun)
+    recorder.close(recorder.open(start_up, pid), begun)
+    recorder.open(work, pid)
+    code = 1
+    try:
+        here.event("step_started")
+        yield here
+        here.event("step_ended")
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except TallyError as error:
+        code = _failed(here, str(error), error.exit_code)
+    except BaseException as error:
+        traceback.print_exc()
+        remedy = f"see `make logs RUN={run_id} STEP={name}`"
+        code = _failed(here, f"{name}: {type(error).__name__}: {error}; {remedy}", 1)
+    finally:
+        recorder.close(work, clock.now_microseconds())
+        recorder.stop()
+    if recorder.error is not None and code == 0:
+        code = _failed(here, f"{name}: usage could not be written: {recorder.error}", 1)
+    if code:
+        sys.exit(code)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    sys.exit(TERMINATED)
+
+
+def _failed(here: Step, message: str, exit_code: int) -> int:
+    print(message, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, RunError):  # the disk may be what failed
+        here.event("failed", message=message, exit_code=exit_code)
+    return exit_code
+
+
+def _log_to(path: Path) -> None:
+    """Send this process's output to the step's own log (a step's stdout is a pipe that may close)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)

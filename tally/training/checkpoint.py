@@ -1,0 +1,183 @@
+"""Checkpoints: everything a training needs to go on, in one safetensors file.
+
+The file's own metadata says where the training stood and which training it was; a SHA-256 over
+both tells a torn or rotten file from a good one. The last two are kept.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tally.data.format import Array
+from tally.errors import SpecError, check_schema
+from tally.storage import atomic_file
+from tally.training.messages import EpochEnd
+
+SCHEMA = 1
+KEPT = 2
+_PATTERN = "checkpoint-*.safetensors"
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a training has come.
+
+    Attributes:
+        epoch: of the next step, from 0; equal to the number of epochs at the end.
+        offset: examples of that epoch already trained on.
+        loss_sum, correct: of that epoch so far, over its examples.
+        epoch_seconds: spent on that epoch so far.
+        examples_trained: over all epochs.
+        history: the epochs that are done.
+    """
+
+    epoch: int = 0
+    offset: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    epoch_seconds: float = 0.0
+    examples_trained: int = 0
+    history: tuple[EpochEnd, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training that are in the weights."""
+        return sum(epoch.seconds for epoch in self.history) + self.epoch_seconds
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a training needs to go on.
+
+    Attributes:
+        spec: what the weights belong to: dataset (its fingerprint), model, batch_size, seed.
+        position: where it stands.
+        saved_at_microseconds: on the run's clock.
+        tensors: all variables of model and optimiser, by name.
+    """
+
+    spec: Mapping[str, str | int]
+    position: Position
+    saved_at_microseconds: int
+    tensors: Mapping[str, Array]
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint, synced, then let go of all but the one before it.
+
+    Raises:
+        RunError: the disk is full; older checkpoints are untouched.
+    """
+    position = checkpoint.position
+    name = f"checkpoint-{position.epoch:06d}-{position.offset:012d}.safetensors"
+    state = {
+        "schema": SCHEMA,
+        "spec": dict(checkpoint.spec),
+        "position": asdict(position),
+        "saved_at_microseconds": checkpoint.saved_at_microseconds,
+    }
+    write_tensors(folder / name, checkpoint.tensors, state)
+    older = [path for path in _newest_first(folder) if path.name < name]
+    for path in _newest_first(folder):
+        # What lies ahead of this one was left by a file that could not be read.
+        if path.name != name and path not in older[: KEPT - 1]:
+            path.unlink(missing_ok=True)
+    for left in folder.glob(f".{_PATTERN}.*.tmp"):
+        left.unlink(missing_ok=True)
+    return folder / name
+
+
+def latest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """The newest checkpoint that is whole; None where there is none.
+
+    Args:
+        folder: where they are kept; need not exist.
+        say: told of each newer one that is damaged.
+
+    Raises:
+        SchemaError: a newer Tally wrote it.
+    """
+    for path in _newest_first(folder):
+        try:
+            tensors, state = read_tensors(path)
+        except ValueError as error:
+            say(f"{path.name}: expected a whole checkpoint, got {error}; using the one before it")
+            continue
+        check_schema(str(path), int(state["schema"]), SCHEMA)
+        facts = state["position"]
+        history = tuple(EpochEnd(**epoch) for epoch in facts.pop("history"))
+        position = Position(**facts, history=history)
+        return Checkpoint(state["spec"], position, state["saved_at_microseconds"], tensors)
+    return None
+
+
+def require_same(checkpoint: Checkpoint, spec: Mapping[str, str | int], folder: Path) -> None:
+    """Refuse a checkpoint that another spec made.
+
+    Raises:
+        SpecError: names what differs.
+    """
+    for name, wanted in spec.items():
+        found = checkpoint.spec.get(name)
+        if found != wanted:
+            raise SpecError(
+                f"{folder}: expected a checkpoint of {name} {wanted}, got one of {found}; "
+                "resume with the run's own parameters, or submit a new run"
+            )
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Array], state: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON state as safetensors with a checksum, whole or not at all.
+
+    Raises:
+        RunError: the disk is full.
+    """
+    import safetensors.numpy
+
+    text = json.dumps(dict(state), sort_keys=True)
+    plain = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    metadata = {"state": text, "sha256": _digest(text, plain)}
+    with atomic_file(path) as file:
+        file.write(safetensors.numpy.save(plain, metadata))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read what `write_tensors` wrote.
+
+    Raises:
+        ValueError: the file is torn or changed; says how.
+    """
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"an unreadable file ({error})") from error
+    text = metadata.get("state", "")
+    if metadata.get("sha256") != _digest(text, tensors):
+        raise ValueError("another checksum")
+    state: dict[str, Any] = json.loads(text)
+    return tensors, state
+
+
+def _digest(text: str, tensors: Mapping[str, Array]) -> str:
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        found.update(f"{name} {value.dtype.str} {value.shape}".encode())
+        found.update(np.ascontiguousarray(value).tobytes())
+    return found.hexdigest()
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return sorted(folder.glob(_PATTERN), reverse=True)
+    return []

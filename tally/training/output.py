@@ -1,0 +1,62 @@
+"""What a finished training leaves in the model folder."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from tally.storage import atomic_file, disk
+from tally.training import lstm_kernel
+from tally.training.checkpoint import Position, write_tensors
+from tally.training.loop import Training
+from tally.training.predict import WEIGHTS
+
+SCHEMA = 1
+
+
+def write(folder: Path, training: Training, position: Position, say: Callable[[str], None]) -> None:
+    """Write weights.safetensors, model.keras and, last, training.json; each whole or not at all.
+
+    Args:
+        folder: made if missing.
+        training: trained.
+        position: at the end of the last epoch.
+        say: told when Keras cannot save a user's model whole: the weights are what counts.
+
+    Raises:
+        RunError: the disk is full.
+    """
+    model = training.model
+    tensors = {f"{i:04d}.{v.name}": v.numpy() for i, v in enumerate(model.variables)}
+    write_tensors(folder / WEIGHTS, tensors, {"schema": SCHEMA})
+    lstm_kernel.restore(model)
+    _write_keras(folder / "model.keras", training, say)
+    last = position.history[-1]
+    summary = {
+        "schema": SCHEMA,
+        "epochs": position.epoch,
+        "examples_trained": position.examples_trained,
+        "seconds": position.seconds,
+        "loss": last.loss,
+        "accuracy": last.accuracy,
+        "parameters": int(model.count_params()),
+        "history": [asdict(epoch) for epoch in position.history],
+    }
+    with atomic_file(folder / "training.json") as file:
+        file.write(json.dumps(summary, indent=1).encode())
+
+
+def _write_keras(path: Path, training: Training, say: Callable[[str], None]) -> None:
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # Keras wants it to end in .keras
+    try:
+        with disk(path):
+            training.model.save(temporary)
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        words = " ".join(str(error).split())[:200]
+        say(f"{path.name}: expected a model that Keras can save, got {words}; it was left out")
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,55 @@
+"""Every test has a home of its own; a test without its system program is skipped aloud."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REMEDY = "make test-deps (Debian, root)"
+_all = os.environ.get("TALLY_REQUIRE_ALL", "") not in ("", "0")
+_missing: dict[str, int] = {}
+
+
+@pytest.fixture(autouse=True)
+def tally_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh TALLY_HOME; no other TALLY_* of the person who runs the tests is seen."""
+    for name in list(os.environ):
+        if name.startswith("TALLY_") and name != "TALLY_REQUIRE_ALL":
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    monkeypatch.setenv("TALLY_HOME", str(home))
+    return home
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("program"):
+        name = marker.args[0]  # a program on PATH, or the absolute path of a file or folder
+        if not (Path(name).exists() if name.startswith("/") else shutil.which(name)):
+            _missing[name] = _missing.get(name, 0) + 1
+            pytest.skip(f"{name} is missing: {REMEDY}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Under TALLY_REQUIRE_ALL=1 a skip, whatever its reason, is a failure."""
+    report = yield
+    if _all and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: skipped under TALLY_REQUIRE_ALL=1: {reason}"
+    return report
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if _all and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: skipped under TALLY_REQUIRE_ALL=1: {report.longrepr}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _missing:
+        terminalreporter.section("programs missing", yellow=True)
+        for name, tests in sorted(_missing.items()):
+            terminalreporter.line(f"{name}: {tests} test(s) not run; remedy: {REMEDY}")
