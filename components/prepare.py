@@ -26,18 +26,18 @@ def prepare(
     """
     from tally.steps.prepare import run
 
-    values = dict(
-        model=model,
-        dataset=dataset,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        augment=augment,
-        image_size_pixels=image_size_pixels,
-        sequence_length=sequence_length,
-        checkpoint_seconds=checkpoint_seconds,
-    )
+    values = {
+        "model": model,
+        "dataset": dataset,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "augment": augment,
+        "image_size_pixels": image_size_pixels,
+        "sequence_length": sequence_length,
+        "checkpoint_seconds": checkpoint_seconds,
+    }
     prepared = run(pipeline, values)
     dataset_folder.uri = str(prepared.folder)
     dataset_folder.metadata.update(prepared.facts)

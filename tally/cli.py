@@ -1,15 +1,21 @@
-"""The `tally` command: parse, call, print. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+"""The `tally` command: parse, call, print.
+
+Exit codes: 0 done, 1 the run failed, 2 bad input, 130 interrupted.
+"""
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from tally.errors import SpecError, TallyError
+
+if TYPE_CHECKING:
+    from tally.runs.local import Ended
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -175,7 +181,7 @@ def _console(as_json: bool) -> Console:
     return Console(stderr=as_json)
 
 
-def _print_end(ended: Any, as_json: bool) -> NoReturn:
+def _print_end(ended: "Ended", as_json: bool) -> NoReturn:
     """The bill, and for a run that did not succeed the reason and the remedy; then exit."""
     from tally.reports.text import bill_table
     from tally.runs.listing import row_json
@@ -190,8 +196,8 @@ def _print_end(ended: Any, as_json: bool) -> NoReturn:
             print(f"test accuracy {run.metrics['test_accuracy']:.2%} · `make report RUN={run.id}`")
     else:
         print(f"{run.state}: {run.error}", file=sys.stderr)
-        print(f"cost so far ${ended.bill.total_usd:.4f}", file=sys.stderr)
-        print(f"`make resume RUN={run.id}` goes on with it", file=sys.stderr)
+        resume = "" if "make resume" in run.error else f" · `make resume RUN={run.id}` goes on"
+        print(f"cost so far ${ended.bill.total_usd:.4f}{resume}", file=sys.stderr)
     sys.exit(ended.exit_code)
 
 

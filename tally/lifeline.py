@@ -36,17 +36,20 @@ def end_with(pid: int, grace_seconds: float = 3.0) -> None:
 
 
 def end_group(group: int, grace_seconds: float = 2.0) -> None:
-    """SIGTERM a process group once, wait for its end, SIGKILL what is left; never this process.
+    """SIGTERM each process of a group once, wait for their end, SIGKILL what is left.
 
     Args:
-        group: the process group's id.
+        group: the process group's id; this process is spared where it is a member.
         grace_seconds: how long its processes have for a checkpoint and their usage.
     """
-    for process in _members(group):
-        with contextlib.suppress(psutil.Error):
-            process.terminate()
     deadline = time.monotonic() + grace_seconds
+    told: set[int] = set()
     while (alive := _members(group)) and time.monotonic() < deadline:
+        for process in alive:
+            if process.pid not in told:  # a pipeline may start its exit task meanwhile
+                told.add(process.pid)
+                with contextlib.suppress(psutil.Error):
+                    process.terminate()
         psutil.wait_procs(alive, timeout=0.05)
     for process in alive:
         with contextlib.suppress(psutil.Error):

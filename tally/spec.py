@@ -79,7 +79,7 @@ def allowed(field: FieldInfo) -> str:
 
 
 def describe(name: str) -> str:
-    """One parameter's description for the Kubeflow UI and `--help`, with unit and allowed values."""
+    """One parameter's description for the Kubeflow UI: what, its unit, its allowed values."""
     field = Spec.model_fields[name]
     extra = field.json_schema_extra
     unit = extra["unit"] if isinstance(extra, dict) else ""
@@ -140,7 +140,9 @@ def validate(where: str, values: Mapping[str, Any]) -> Spec:
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         field = Spec.model_fields[name]
-        kind = {int: "a whole number, ", float: "a number, "}.get(field.annotation or str, "")
+        kind = ""
+        if field.annotation is int or field.annotation is float:
+            kind = "a whole number, " if field.annotation is int else "a number, "
         raise SpecError(
             f"{where}: {name} must be {kind}{allowed(field)}, got {values[name]!s}; "
             f'pass SET="{name}={field.default}"'

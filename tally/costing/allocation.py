@@ -126,11 +126,13 @@ def _share(
     left = microseconds
     remainders = {}
     for index, weight in holders.items():
-        share, remainders[index] = divmod(microseconds * weight, total)
+        share, remainder = divmod(microseconds * weight, total)
         billed[index] += share
         left -= share
+        if remainder:
+            remainders[index] = remainder
     if left:
-        ranked = sorted(holders, key=lambda index: (-remainders[index], _order(rows[index])))
+        ranked = sorted(remainders, key=lambda index: (-remainders[index], *_order(rows[index])))
         for index in ranked[:left]:
             billed[index] += 1
 

@@ -10,7 +10,6 @@ from tally.costing.runs import RunRecord, State
 from tally.costing.usage import Phase
 
 SCHEMA = 1
-WASTE: tuple[Phase, ...] = ("queue", "startup", "restart")
 _ZERO = Decimal(0)
 _PHASE_ORDER: dict[Phase, int] = {"queue": 0, "startup": 1, "work": 2, "restart": 3}
 
@@ -171,15 +170,19 @@ def _waited_microseconds(charges: Iterable[Charge], step: str) -> int:
 
 
 def _wasted(lines: Iterable[BillLine]) -> tuple[BillLine, ...]:
-    found = []
-    for phase in WASTE:
-        same = [line for line in lines if line.phase == phase]
-        if same:
-            seconds = round(sum(line.seconds for line in same), 6)
-            hardware = sum((line.hardware_usd for line in same), _ZERO)
-            software = sum((line.software_usd for line in same), _ZERO)
-            found.append(BillLine("", phase, seconds, hardware, software))
-    return tuple(found)
+    """Of each phase that is waste, the sum over the steps."""
+    sums: dict[Phase, tuple[float, Decimal, Decimal]] = {}
+    for line in lines:
+        if line.phase != "work":
+            seconds, hardware, software = sums.get(line.phase, (0.0, _ZERO, _ZERO))
+            sums[line.phase] = (
+                round(seconds + line.seconds, 6),
+                hardware + line.hardware_usd,
+                software + line.software_usd,
+            )
+    return tuple(
+        BillLine("", phase, *sums[phase]) for phase in sorted(sums, key=_PHASE_ORDER.__getitem__)
+    )
 
 
 def _union_microseconds(charges: Iterable[Charge]) -> int:

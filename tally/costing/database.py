@@ -143,7 +143,13 @@ def _schema(connection: Connection) -> int:
     """The schema that the database has, 0 for none: Alembic's revision, which is a number here."""
     if not connection.dialect.has_table(connection, "alembic_version"):
         return 0
-    return int(connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or 0)
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or "0"
+    if not str(found).isdecimal():
+        raise SpecError(
+            f"{connection.engine.url.render_as_string()}: expected Tally's ledger, got another "
+            f"program's database (its revision is {found}); give the ledger one of its own"
+        )
+    return int(found)
 
 
 def _in_words(where: str, error: DBAPIError) -> TallyError:

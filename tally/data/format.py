@@ -133,7 +133,9 @@ def open_dataset(folder: Path, verify: Iterable[str] = ()) -> Dataset:
     try:
         description = json.loads(path.read_bytes())
         check_schema(str(path), int(description["schema"]), SCHEMA)
-        facts = {k: tuple(v) if isinstance(v, list) else v for k, v in description["meta"].items()}
+        facts: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in description["meta"].items()
+        }
         meta = Meta(**facts)  # JSON has lists where Meta has tuples
         entries = description["shards"]
         fingerprint, source = description["fingerprint"], description["source"]

@@ -15,7 +15,7 @@ from tally.data.content import Chunk, Content
 from tally.data.format import DESCRIPTION, SCHEMA, digest, open_dataset, write
 from tally.data.hashes import hashes
 from tally.data.reading import files_below, reading
-from tally.errors import DataError
+from tally.errors import DataError, SpecError
 from tally.spec import Spec
 from tally.userfile import is_user_file
 
@@ -139,6 +139,11 @@ def _find(name: str, spec: Spec) -> _Source:
     if is_user_file(name):
         given = user.dataset(name)
         if isinstance(given, str):
+            if is_user_file(given):
+                raise SpecError(
+                    f"{name}: expected dataset() to return arrays or a dataset, got the "
+                    f"name of a Python file, {given}; return what its dataset() returns"
+                )
             return _find(_beside(name, given), spec)
         facts = {"kind": "user", "path": str(Path(name).absolute())}
         options = {"times": spec.augment or 1}
@@ -188,8 +193,9 @@ def _beside(user_file: str, source: str) -> str:
 
 def _existing(name: str) -> Path:
     path = Path(name).expanduser().absolute()
-    if path.exists():
-        return path
+    with reading(path, "a source that this user can read", "check its permissions"):
+        if path.exists():
+            return path
     if "://" in name:
         got, remedy = "another kind of address", "download it first"
     elif "/" in name or path.suffix:

@@ -6,14 +6,16 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from tally.data.content import Array, Meta
+from tally.data.reading import reading
 from tally.errors import DataError
 
 SHARD_BYTES = 64 << 20
+_ANEW = "delete the folder {} and run again"
 
 
 def sha256(path: Path) -> str:
@@ -61,13 +63,20 @@ class ShardWriter:
         for part, values in (("x", self.x), ("y", self.y)):
             name = f"{self.split}-{len(self.shards):05d}-{part}.npy"
             with open(self.folder / name, "wb") as file:
-                np.lib.format.write_array(file, values[: self.used], allow_pickle=False)
+                _write_array(file, values[: self.used])
                 file.flush()
                 os.fsync(file.fileno())
             path = self.folder / name
             shard[part] = {"file": name, "bytes": path.stat().st_size, "sha256": sha256(path)}
         self.shards.append(shard)
         self.used = 0
+
+
+def _write_array(file: BinaryIO, array: Array) -> None:
+    # Not numpy.save: where the disk fills up it raises an OSError that does not say so.
+    header = np.lib.format.header_data_from_array_1_0(array)
+    np.lib.format.write_array_header_1_0(file, header)
+    file.write(array.data)
 
 
 def _check_examples(meta: Meta, split: str, x: Array, y: Array) -> None:
@@ -94,6 +103,11 @@ def _check_examples(meta: Meta, split: str, x: Array, y: Array) -> None:
         raise DataError(
             f"{where}: expected finite numbers, got NaN or infinity in an example labelled "
             f"{meta.class_names[int(y[bad])]}; remove or fill such examples"
+        )
+    if meta.kind == "tokens" and x.size and not 0 <= x.min() <= x.max() < len(meta.vocabulary):
+        raise DataError(
+            f"{where}: expected token ids from 0 to {len(meta.vocabulary) - 1}, got "
+            f"{int(x.min()) if x.min() < 0 else int(x.max())}; number the tokens from 0"
         )
 
 
@@ -175,12 +189,10 @@ def open_shard(folder: Path, entry: dict[str, Any]) -> Shard:
     arrays = []
     for part in ("x", "y"):
         path = folder / entry[part]["file"]
-        try:
+        with reading(path, "a readable shard", _ANEW.format(folder)):
             found = path.stat().st_size
             # asarray: indexing a np.memmap costs several microseconds more than an ndarray
             arrays.append(np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)))
-        except (OSError, ValueError) as error:
-            raise corrupt(path, "a readable shard", str(error)) from error
         if found != entry[part]["bytes"] or len(arrays[-1]) != entry["examples"]:
             raise corrupt(path, f"{entry[part]['bytes']} bytes", f"{found}")
     return Shard(*arrays)
@@ -200,6 +212,4 @@ def verify_shard(folder: Path, entry: dict[str, Any]) -> None:
 
 def corrupt(path: Path, expected: str, got: str) -> DataError:
     """The one line for a file of a dataset that is not as it was written."""
-    return DataError(
-        f"{path}: expected {expected}, got {got}; delete the folder {path.parent} and run again"
-    )
+    return DataError(f"{path}: expected {expected}, got {got}; {_ANEW.format(path.parent)}")

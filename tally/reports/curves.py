@@ -62,7 +62,7 @@ def _curve(
         return None
     test = _finite((evaluation or {}).get(f"test_{measure.key}"))
     tested = [] if test is None else [test]
-    y, y_ticks = plot.y_axis([measure.ideal, *values, *tested], measure.tick)
+    y, y_ticks = _y_axis(measure, [*values, *tested])
     dots = [
         Dot(x.percent(n * (per_epoch or 1)), y.pixel(v), "epoch", f"epoch {n}: {figure(v)}")
         for n, v in ends
@@ -72,7 +72,7 @@ def _curve(
         key=measure.key,
         title=title,
         description=told + "".join(f"; on the test split {figure(v)}" for v in tested) + ".",
-        x_label=x_label,
+        x_label=x_label + (", log scale" if y.log else ""),
         x_ticks=x_ticks,
         y_ticks=y_ticks,
         lines=tuple(_lines(samples, measure.pick, x, y)),
@@ -80,6 +80,13 @@ def _curve(
         rules=tuple(Rule(None, y.pixel(v), "test", f"test {figure(v)}") for v in tested),
         bands=_done_again(history, x),
     )
+
+
+def _y_axis(measure: _Measure, values: Sequence[float]) -> tuple[Scale, tuple[Tick, ...]]:
+    """In logarithms for a loss that falls to less than a tenth: else its end is a flat line."""
+    if measure.key == "loss" and 0 < min(values) < max(values) / 10:
+        return plot.log_axis(values, measure.tick)
+    return plot.y_axis([measure.ideal, *values], measure.tick)
 
 
 def _lines(samples: Sequence[Sample], pick: Pick, x: Scale, y: Scale) -> list[Line]:

@@ -80,14 +80,18 @@ class Plot:
 
 @dataclass(frozen=True)
 class Scale:
-    """Values low..high of an axis, onto 0..1."""
+    """Values low..high of an axis, onto 0..1; by their logarithms where `log`."""
 
     low: float
     high: float
+    log: bool = False
 
     def share(self, value: float) -> float:
         """Where a value lies, 0..1, held inside the axis."""
-        return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+        low, high = self.low, self.high
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(max(value, low))
+        return min(1.0, max(0.0, (value - low) / (high - low)))
 
     def percent(self, value: float) -> float:
         """Where it lies from the left, in percent."""
@@ -116,6 +120,25 @@ def y_axis(
     ticks = steps(min(values), max(values), most=4)
     scale = Scale(ticks[0], ticks[-1])
     return scale, tuple(Tick(scale.pixel(tick, height), label(tick)) for tick in ticks)
+
+
+def log_axis(
+    values: Sequence[float], label: Callable[[float], str] = words.short, height: int = HEIGHT
+) -> tuple[Scale, tuple[Tick, ...]]:
+    """A logarithmic scale around positive values, with ticks at 1, 2, 5 (or 1 alone) × 10^n.
+
+    The values must span more than a factor of ten.
+    """
+    low, high = min(values), max(values)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    marks = (1, 2, 5) if len(decades) <= 4 else (1,)
+    every = [mark * 10.0**n for n in decades for mark in marks]
+    bottom = max((tick for tick in every if tick <= low), default=every[0])
+    top = min((tick for tick in every if tick >= high), default=every[-1])
+    scale = Scale(bottom, top, log=True)
+    shown = [tick for tick in every if bottom <= tick <= top]
+    shown = shown[:: math.ceil(len(shown) / 9)]
+    return scale, tuple(Tick(scale.pixel(tick, height), label(tick)) for tick in shown)
 
 
 def x_axis(

@@ -14,7 +14,8 @@ def bill_table(bill: Bill) -> RenderableType:
     Printed amounts are rounded so that the lines add up to the printed total.
     """
     shown = money.lay_out(bill)
-    table = Table(title=f"Bill of {bill.pipeline}, run {bill.run_id}", title_justify="left")
+    title = Text(f"Bill of {bill.pipeline}, run {bill.run_id}")
+    table = Table(title=title, title_justify="left")
     table.add_column("step")
     table.add_column("phase")
     for name in ("seconds", "hardware", "software"):

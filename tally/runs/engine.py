@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from tally import clock, lifeline
@@ -16,7 +17,8 @@ from tally import clock, lifeline
 def main(folder: Path) -> int:
     """Run the pipeline that run.json in `folder` names; the exit code says whether it succeeded."""
     submit_pid = int(os.environ["TALLY_SUBMIT_PID"])
-    lifeline.when_gone(submit_pid, lambda: _end_alone(os.environ["TALLY_RUN_ID"]))
+    alone = threading.Event()
+    lifeline.when_gone(submit_pid, lambda: _end_alone(os.environ["TALLY_RUN_ID"], alone))
     asked = json.loads((folder / "run.json").read_text())
 
     from kfp import local
@@ -30,15 +32,17 @@ def main(folder: Path) -> int:
         pipeline(**asked["spec"])
     except RuntimeError as error:  # the step has told the reason in the run's events
         print(error, file=sys.stderr)
+        if alone.is_set():
+            signal.pause()  # until the thread that ends the run has ended this process
         return 1
     return 0
 
 
-def _end_alone(run_id: str) -> None:
+def _end_alone(run_id: str, alone: threading.Event) -> None:
     """Submit was killed: end the steps, close their usage, say so in the ledger, end."""
     from tally.costing.ledger import open_ledger
 
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    alone.set()
     lifeline.end_group(os.getpgrp())
     ledger = open_ledger()
     ledger.close_open_rows(run_id)

@@ -14,6 +14,7 @@ from tally.errors import SpecError
 from tally.runs.identity import living_owner
 
 SCHEMA = 1
+SHORT_ID = 13  # a UUIDv7's time, to the millisecond: enough to name a run
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,10 @@ class Row:
         began = datetime.fromtimestamp(self.run.created_at_microseconds / 1e6, UTC)
         accuracy = self.run.metrics.get("test_accuracy")
         return [
-            self.run.id,
+            self.run.id[:SHORT_ID],
             self.run.pipeline,
             self.run.state,
-            f"{began:%Y-%m-%d %H:%M:%S}",
+            f"{began:%Y-%m-%d %H:%M}",
             "" if accuracy is None else f"{accuracy:.2%}",
             f"${self.bill.total_usd:.4f}",
         ]

@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 from rich.console import Console
 
 from tally import clock, events, lifeline, storage
@@ -31,6 +31,7 @@ from tally.steps.recorder import Recorder, local_usage, started_microseconds
 
 INTERRUPTED = 130
 POLL_SECONDS = 0.1
+CANCEL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,14 @@ def cancel(run: RunRecord) -> None:
         )
     os.environ["TALLY_ATTEMPT"] = str(run.attempt)
     events.write(storage.run_folder(run.id), "submit", "cancel")
-    process = psutil.Process(pid)
-    process.terminate()
-    try:
-        process.wait(timeout=10)
-    except psutil.TimeoutExpired as error:
-        raise RunError(
-            f"run {run.id}: expected its end within 10 s, got none; kill {pid}"
-        ) from error
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + CANCEL_SECONDS
+    while living_owner(run.owner) is not None:
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"run {run.id}: expected its end within {CANCEL_SECONDS:.0f} s, got none; kill {pid}"
+            )
+        time.sleep(POLL_SECONDS)
 
 
 def _check(spec: Spec) -> Spec:
@@ -174,9 +175,7 @@ def _attempt(
 def _watch(
     folder: Path, received: list[int], console: Console, price: float
 ) -> list[dict[str, Any]]:
-    """Drive the engine to its end, or end it when a signal came; the `failed` events of its steps."""
-    import time
-
+    """Drive the engine to its end, or end it on a signal; the `failed` events of its steps."""
     tail = Tail(folder)
     shown = display(console, Price(price, time.monotonic()))
     failures: list[dict[str, Any]] = []

@@ -93,8 +93,7 @@ class Bars:
         """Move the bar of the event's step."""
         name = event["step"]
         if name not in self._tasks:
-            fields = {"words": "", "cost": ""}
-            self._tasks[name] = self._progress.add_task(name, total=None, **fields)
+            self._tasks[name] = self._progress.add_task(name, total=None, words="", cost="")
         task = self._tasks[name]
         if event["event"] == "progress":
             self._progress.update(

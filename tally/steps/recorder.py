@@ -22,7 +22,7 @@ HEARTBEAT_SECONDS = 2.0
 
 @functools.cache
 def boot_id() -> str:
-    """Distinguishes this boot of this machine from others, so that a process id means one process."""
+    """Tells this boot of this machine from others, so that a process id means one process."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return str(int(psutil.boot_time()))
@@ -38,8 +38,16 @@ def node_id() -> str:
 
 
 def started_microseconds(pid: int) -> int:
-    """When a living process began, on the run's clock (to the kernel's 10 ms)."""
-    age_seconds = time.time() - psutil.Process(pid).create_time()
+    """When a living process began, on the run's clock, to the kernel's tick of 10 ms.
+
+    psutil's create_time adds the boot time, which Linux tells in whole seconds only.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks = int(fields[19])  # starttime, the 22nd: since boot
+        age_seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError):
+        age_seconds = time.time() - psutil.Process(pid).create_time()
     return clock.now_microseconds() - int(max(0.0, age_seconds) * 1e6)
 
 
@@ -83,6 +91,7 @@ class _Open:
     process: psutil.Process | None
     cpu_seconds_at_start: float
     sampled_at: int
+    resident_bytes: int = 0
     byte_seconds: float = 0.0
 
 
@@ -162,14 +171,15 @@ class Recorder:
     def _sample(self, opened: _Open, cpu_seconds: float | None = None) -> Usage:
         """The row as of now: its process's CPU time and the integral of its memory so far."""
         now = clock.now_microseconds()
-        used, resident_bytes = opened.row.cpu_used_core_seconds, 0
+        used = opened.row.cpu_used_core_seconds
+        # memory as of the last sample holds until this one: a process that ended has none to read
+        opened.byte_seconds += opened.resident_bytes * max(0, now - opened.sampled_at) / 1e6
         with contextlib.suppress(psutil.Error):
             if opened.process is not None:
                 used = max(used, _cpu_seconds(opened.process) - opened.cpu_seconds_at_start)
-                resident_bytes = opened.process.memory_info().rss
+                opened.resident_bytes = opened.process.memory_info().rss
         if cpu_seconds is not None:
             used = max(used, cpu_seconds - opened.cpu_seconds_at_start)
-        opened.byte_seconds += resident_bytes * max(0, now - opened.sampled_at) / 1e6
         opened.sampled_at = now
         opened.row = replace(
             opened.row,

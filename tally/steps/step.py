@@ -8,6 +8,7 @@ A step knows its run from the environment that submit gives it:
 """
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -68,17 +69,19 @@ def step(name: str, cores: float | None = None) -> Iterator[Step]:
     here = Step(name, run_id, int(os.environ["TALLY_ATTEMPT"]), folder, recorder)
     held = float(os.cpu_count() or 1) if cores is None else cores
     pid, begun = os.getpid(), clock.now_microseconds()
-    identity = {"step": name, "worker": "", "pid": pid, "container": "step", "cores": held}
     started = min(started_microseconds(pid), begun)
-    start_up = local_usage(**identity, phase=here.start_phase, start=started)
-    work = local_usage(**identity, phase="work", start=begun)
+    own = functools.partial(
+        local_usage, step=name, worker="", pid=pid, container="step", cores=held
+    )
+    start_up = own(phase=here.start_phase, start=started)
+    work = own(phase="work", start=begun)
     recorder.close(recorder.open(start_up, pid), begun)
     recorder.open(work, pid)
     code = 1
     try:
         here.event("step_started")
         yield here
-        here.event("step_ended")
+        here.event("step_ended", tensorflow_imported="tensorflow" in sys.modules)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
@@ -109,7 +112,7 @@ def _failed(here: Step, message: str, exit_code: int) -> int:
 
 
 def _log_to(path: Path) -> None:
-    """Send this process's output to the step's own log (a step's stdout is a pipe that may close)."""
+    """Send this process's output to the step's own log: its stdout is a pipe that may close."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     sys.stdout.flush()

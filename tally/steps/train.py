@@ -144,7 +144,7 @@ def _conduct(here: Step, config: say.WorkerConfig) -> say.Finished:
     if not isinstance(last, say.Finished):
         raise RunError(
             f"train: expected worker 0 to finish, got {_reason(status)}; "
-            f"`make resume RUN={here.run_id}` continues from the last checkpoint"
+            f"`make resume RUN={here.run_id}` goes on from the last checkpoint"
         )
     return last
 

@@ -141,7 +141,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], state: Mapping[str, 
     import safetensors.numpy
 
     text = json.dumps(dict(state), sort_keys=True)
-    plain = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    plain = {name: np.asarray(value, order="C") for name, value in tensors.items()}
     metadata = {"state": text, "sha256": _digest(text, plain)}
     with atomic_file(path) as file:
         file.write(safetensors.numpy.save(plain, metadata))
@@ -173,7 +173,7 @@ def _digest(text: str, tensors: Mapping[str, Array]) -> str:
     for name in sorted(tensors):
         value = tensors[name]
         found.update(f"{name} {value.dtype.str} {value.shape}".encode())
-        found.update(np.ascontiguousarray(value).tobytes())
+        found.update(value.tobytes())
     return found.hexdigest()
 
 

@@ -93,10 +93,14 @@ def save(
     """Make a checkpoint and say so.
 
     Raises:
-        RunError: the disk is full.
+        RunError: the disk is full, or a weight is not finite: nothing to go on from.
     """
     at = clock.now_microseconds()
     tensors = {name: v.numpy() for name, v in loop.variables(training).items()}
+    for name, value in tensors.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            where = f"in {name} (epoch {position.epoch + 1}, example {position.offset})"
+            raise _diverged(f"weight, got nan or infinity {where}", config, training)
     checkpoint.save(Path(config.checkpoint_folder), Checkpoint(spec, position, at, tensors))
     tell(Saved(position.epoch, position.offset, at))
 
@@ -118,14 +122,18 @@ def _require_finite(
     training: loop.Training,
     examples: int,
 ) -> None:
-    if np.isfinite(losses[-1]):
-        return
-    before = order.step_number(position.epoch, position.offset, examples, config.batch_size)
+    if not np.isfinite(losses[-1]):
+        done = order.step_number(position.epoch, position.offset, examples, config.batch_size)
+        step = f"at step {done + len(losses)} (epoch {position.epoch + 1})"
+        raise _diverged(f"loss, got {losses[-1]} {step}", config, training)
+
+
+def _diverged(what: str, config: WorkerConfig, training: loop.Training) -> RunError:
     rate = float(training.optimizer.learning_rate)
-    raise RunError(
-        f"train: expected a finite loss, got {losses[-1]} at step {before + len(losses)} "
-        f"(epoch {position.epoch + 1}) with learning rate {rate:g}; "
-        f'pass a smaller one, SET="learning_rate={rate / 10:g}"'
+    ours = rate == float(np.float32(config.learning_rate))
+    where = f'SET="learning_rate={rate / 10:g}"' if ours else "in the optimizer of model()"
+    return RunError(
+        f"train: expected a finite {what} with learning rate {rate:g}; pass a smaller one, {where}"
     )
 
 

@@ -172,7 +172,12 @@ def _gradients(
         if model.losses:  # what layers add, once a batch: each example's share of it
             loss += tf.add_n(model.losses) * tf.cast(tf.shape(y)[0], tf.float32)
         target = optimizer.scale_loss(loss / batch_examples)
-    gradients = tape.gradient(target, [v.value for v in model.trainable_variables])
+    # An embedding's gradient comes as one row a lookup. Summed here: rows of a token that
+    # reach an optimiser apart are squared apart by Keras, and would be different in a gang.
+    gradients = [
+        g if g is None else tf.convert_to_tensor(g)
+        for g in tape.gradient(target, [v.value for v in model.trainable_variables])
+    ]
     answers = tf.argmax(outputs, axis=-1, output_type=tf.int32)
     return loss, tf.reduce_sum(tf.cast(answers == y, tf.int32)), gradients
 

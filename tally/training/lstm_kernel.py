@@ -60,7 +60,7 @@ def _inner_loop(
     """In place of keras.layers.LSTM.inner_loop: last output, all outputs, last states."""
     import tensorflow as tf
 
-    if mask is not None or sequences.shape[1] is None:
+    if not training or mask is not None or sequences.shape[1] is None:
         return keras_loop(sequences, initial_state, mask, training)  # type: ignore[no-any-return]
     examples = tf.shape(sequences)[0]
     weights = [

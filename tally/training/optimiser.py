@@ -60,5 +60,5 @@ def _adam(optimizer: Any, variables: Sequence[Any], gradients: Sequence[Tensor |
                 beta1=beta_1,
                 beta2=beta_2,
                 epsilon=optimizer.epsilon,
-                grad=tf.convert_to_tensor(gradient),
+                grad=gradient,
             )

@@ -1,12 +1,12 @@
 """The pages in a real browser: nothing is asked of the network, nothing fails, no plot is empty."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Browser, chromium
+from browser import Browser
+from looking import PLOTS, look
 from records import RUN, START, Story, evaluated, record, whole
 
 from tally.reports.artifacts import bill_html, evaluation_html
@@ -16,47 +16,11 @@ pytestmark = pytest.mark.program("chromium")
 
 HOSTILE = "</title><script>console.error('owned')</script><img src=http://127.0.0.1:9/x>\"'&"
 
-# Each figure's picture that is shown: its size, and how many of its marks can be seen.
-PLOTS = """
-[...document.querySelectorAll('figure svg.chart, figure svg.matrix')].map(svg => {
-  const box = svg.getBoundingClientRect()
-  const marks = [...svg.querySelectorAll('path, circle, rect:not(.back):not(.band)')].filter(m => {
-    const b = m.getBoundingClientRect(), style = getComputedStyle(m)
-    return (b.width > 0 || b.height > 0) && b.left >= box.left - 12 && b.right <= box.right + 12
-      && (style.stroke !== 'none' || style.fill !== 'none')
-  })
-  return {title: svg.querySelector('title').textContent, described: !!svg.querySelector('desc')
-    .textContent, width: box.width, height: box.height, marks: marks.length}
-})
-"""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with chromium(tmp_path_factory.mktemp("chromium") / "profile") as one:
-        yield one
-
 
 def report(path: Path, story: Story, evaluation: dict[str, Any] | None, **changes: Any) -> Path:
     run = record(story, **changes)
     write_report(run, story.bill(run), story.events, evaluation, path)
     return path
-
-
-def look(browser: Browser, page: Path, **view: Any) -> dict[str, int]:
-    """Fail on anything wrong with the page; the marks of its plots by title."""
-    browser.open(page, **view)
-    assert browser.errors == []
-    assert browser.requests == [page.absolute().as_uri()]
-    plots = browser.evaluate(PLOTS)
-    for plot in plots:
-        assert plot["width"] > 100, plot
-        assert plot["height"] > 20, plot
-        assert plot["marks"] > 0, plot
-        assert plot["described"], plot
-    width = browser.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert width <= 0, "the page is wider than the screen"
-    return {plot["title"]: plot["marks"] for plot in plots}
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -140,7 +104,9 @@ def test_hostile_names_are_shown_and_never_run(browser: Browser, tmp_path: Path)
     spec = {"model": HOSTILE, "dataset": HOSTILE, HOSTILE: HOSTILE}
     names = [f"{k}{HOSTILE}" for k in range(10)]
     changes = {"state": "failed", "error": HOSTILE, "spec": spec, "team": HOSTILE}
-    page = report(tmp_path / "report.html", story, evaluated(10, names), pipeline=HOSTILE, **changes)
+    page = report(
+        tmp_path / "report.html", story, evaluated(10, names), pipeline=HOSTILE, **changes
+    )
     look(browser, page)
     look(browser, page, width=375)
     assert browser.evaluate("document.querySelectorAll('script, img, iframe').length") == 0

@@ -1,0 +1,115 @@
+"""Models by name, packaged or the user's own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tally.data.format import Meta
+from tally.errors import DataError, SpecError
+from tally.models import registry
+
+TEN = tuple("0123456789")
+PICTURES = Meta("p", "image", (28, 28, 1), "uint8", 1 / 255, TEN)
+TEXT = Meta("t", "tokens", (6,), "int32", 1, TEN[:2], ("", "?", "a"))
+
+
+def test_every_model_file_is_a_model() -> None:
+    assert {"cnn", "lstm"} <= set(registry.names())
+    for name in registry.names():
+        registry.check(name, PICTURES)
+
+
+def test_the_reference_cnn_is_layer_by_layer_the_listing() -> None:
+    model = registry.build("cnn", PICTURES)
+    found = [(type(layer).__name__, tuple(layer.output.shape[1:])) for layer in model.layers]
+    assert found == [
+        ("Conv2D", (26, 26, 32)),
+        ("MaxPooling2D", (13, 13, 32)),
+        ("Flatten", (5408,)),
+        ("Dense", (128,)),
+        ("Dense", (10,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "meta"),
+    [
+        ("cnn", TEXT),
+        ("cnn", Meta("tiny", "image", (3, 28, 1), "uint8", 1, TEN)),
+        ("lstm", Meta("no words", "tokens", (6,), "int32", 1, TEN)),
+        ("lstm", Meta("flat", "image", (28, 28), "uint8", 1, TEN)),
+    ],
+    ids=["text for cnn", "tiny pictures", "no vocabulary", "no channels"],
+)
+def test_a_dataset_that_does_not_fit_is_refused_in_one_line(model: str, meta: Meta) -> None:
+    with pytest.raises(DataError) as refused:
+        registry.check(model, meta)
+    line = str(refused.value)
+    assert "\n" not in line
+    assert "expected" in line
+    assert f"got {meta.kind} of shape {meta.input_shape}" in line
+
+
+def test_an_unknown_model_names_the_nearest() -> None:
+    with pytest.raises(SpecError, match="did you mean lstm"):
+        registry.check("lstn", PICTURES)
+
+
+def test_padding_after_a_text_changes_nothing() -> None:
+    import numpy as np
+
+    longer = Meta("t", "tokens", (9,), "int32", 1, TEN[:2], ("", "?", "a"))
+    short, long = registry.build("lstm", TEXT), registry.build("lstm", longer)
+    long.set_weights(short.get_weights())
+    tokens = np.array([[2, 1, 2, 2, 1, 2], [1, 2, 0, 0, 0, 0]], np.int32)
+    padded = np.pad(tokens, ((0, 0), (0, 3)))
+    np.testing.assert_allclose(short(tokens), long(padded), rtol=1e-5)
+
+
+USER = """
+import keras
+def model():
+    return {returned}
+"""
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "words"),
+    [
+        ("keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), "
+         "keras.layers.Dense(10)])", None, ""),
+        ("keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])", None, ""),
+        ("keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), "
+         "keras.layers.Dense(7)])", DataError, r"\(None, 10\).*got \(None, 7\); end it with Dense"),
+        ("keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), "
+         "keras.layers.Dense(10)])", DataError, r"change keras.Input to \(28, 28, 1\)"),
+        ("42", SpecError, "got int"),
+        ("1 / 0", SpecError, "ZeroDivisionError"),
+    ],
+    ids=["fits", "not built", "classes", "input", "no model", "raises"],
+)  # fmt: skip
+def test_a_users_model_is_taken_if_it_fits(
+    returned: str, error: type[Exception] | None, words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(USER.format(returned=returned))
+    registry.check(str(file), PICTURES)
+    if error is None:
+        assert registry.build(str(file), PICTURES).output_shape == (None, 10)
+        return
+    with pytest.raises(error, match=words) as refused:
+        registry.build(str(file), PICTURES)
+    assert "\n" not in str(refused.value)
+
+
+def test_checking_and_costing_import_no_tensorflow() -> None:
+    program = (
+        "import sys; from tally.models import registry; from tally.data.format import Meta;"
+        "meta = Meta('p', 'image', (28, 28, 1), 'uint8', 1.0, tuple('0123456789'));"
+        "registry.check('cnn', meta); registry.cost('lstm', meta);"
+        "import tally.training.worker, tally.training.predict, tally.training.loop;"
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

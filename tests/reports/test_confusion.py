@@ -1,0 +1,41 @@
+"""The confusion matrix laid out."""
+
+import pytest
+from records import evaluated
+
+from tally.reports import confusion
+
+
+def test_every_example_is_in_one_cell_and_mistakes_are_ranked() -> None:
+    found = confusion.lay_out(evaluated(10))
+    assert found is not None
+    assert sum(int(cell.label) for cell in found.cells) == 360
+    assert [m.count for m in found.mistakes] == sorted(m.count for m in found.mistakes)[::-1]
+    assert found.mistakes[0].true in found.description
+
+
+def test_a_single_mistake_among_thousands_is_still_seen() -> None:
+    evaluation = {"class_names": ["a", "b"], "confusion": [[9999, 1], [0, 5000]]}
+    found = confusion.lay_out(evaluation)
+    assert found is not None
+    (wrong,) = [cell for cell in found.cells if not cell.right]
+    assert wrong.shade >= 0.12
+    assert "< 0.1 % of a" in wrong.title
+
+
+@pytest.mark.parametrize(("classes", "bundle"), [(100, 1), (101, 2), (1000, 10)])
+def test_many_classes_share_cells_and_lose_no_example(classes: int, bundle: int) -> None:
+    evaluation = evaluated(classes)
+    found = confusion.lay_out(evaluation)
+    assert found is not None
+    assert found.bundle == bundle
+    assert len(found.names) <= 17
+    told = [int(cell.title.split(": ")[1].split(" (")[0].replace(",", "")) for cell in found.cells]
+    assert sum(told) == 36 * classes
+
+
+@pytest.mark.parametrize(
+    "evaluation", [{}, {"class_names": ["a"], "confusion": [[0]]}, {"class_names": ["a"]}]
+)
+def test_nothing_counted_is_no_matrix(evaluation: dict) -> None:
+    assert confusion.lay_out(evaluation) is None

@@ -1,0 +1,119 @@
+"""However a run is ended: no process lives on, the ledger is closed, and resume goes on with it."""
+
+import hashlib
+import itertools
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command import Live, events, interrupt_group, submit_json, tally
+from safetensors.numpy import load_file
+
+from tally.costing.ledger import open_ledger
+from tally.costing.merge import merge
+
+LONG = ["cnn", "--set", "epochs=200", "--set", "augment=4", "--set", "checkpoint_seconds=0.5"]
+SHORT = ["cnn", "--set", "epochs=6", "--set", "augment=4", "--set", "checkpoint_seconds=0.3"]
+
+
+def weights(home: Path, run_id: str) -> str:
+    """A digest of all bits of a run's weights."""
+    tensors = load_file(home / "runs" / run_id / "model" / "weights.safetensors")
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(tensors[name].tobytes())
+    return digest.hexdigest()
+
+
+def assert_closed(run_id: str, state: str) -> None:
+    ledger = open_ledger()
+    run = ledger.run(run_id)
+    assert run is not None and run.state == state
+    rows = ledger.usage([run_id])
+    assert rows and all(row.end_microseconds is not None for row in rows)
+
+
+ENDINGS: dict[str, tuple[Callable[[Live], None], int]] = {
+    "SIGINT to the group": (interrupt_group, 130),
+    "SIGINT to submit": (lambda live: live.process.send_signal(signal.SIGINT), 130),
+    "SIGTERM to submit": (lambda live: live.process.send_signal(signal.SIGTERM), 130),
+    "SIGKILL to submit": (lambda live: live.process.kill(), -signal.SIGKILL),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_ending_in_training(name: str, tally_home: Path) -> None:
+    how, code = ENDINGS[name]
+    with Live(tally_home, *LONG) as live:
+        live.until("checkpoint")
+        assert live.end(how) < 5
+        assert live.process.returncode == code
+        assert_closed(live.run_id, "interrupted")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM to submit", "SIGKILL to submit"])
+def test_ending_before_training(name: str, tally_home: Path) -> None:
+    how, _ = ENDINGS[name]
+    with Live(tally_home, *LONG) as live:
+        live.until("step_started", step="prepare")
+        assert live.end(how) < 5
+        assert_closed(live.run_id, "interrupted")
+
+
+def test_killing_submit_and_engine_leaves_nothing(tally_home: Path) -> None:
+    def kill_both(live: Live) -> None:
+        for process in live.processes():
+            if process.pid == live.process.pid or "tally.runs.engine" in process.cmdline():
+                process.kill()
+
+    with Live(tally_home, *LONG) as live:
+        live.until("started")
+        assert live.end(kill_both) < 5
+        listed = json.loads(tally("runs", "--json").stdout)["runs"]  # the next reader closes it
+        assert [run["state"] for run in listed] == ["interrupted"]
+        assert_closed(live.run_id, "interrupted")
+
+
+def test_cancel_ends_the_run_and_says_so(tally_home: Path) -> None:
+    with Live(tally_home, *LONG) as live:
+        live.until("started")
+        again = tally("resume", live.run_id)
+        assert again.returncode == 2 and "not running" in again.stderr
+        assert live.end(lambda _: tally("cancel", live.run_id)) < 8
+        assert_closed(live.run_id, "cancelled")
+        assert tally("cancel", live.run_id).returncode == 2
+
+
+def test_a_killed_worker_resumes_to_bitwise_the_same_weights(tally_home: Path) -> None:
+    undisturbed = submit_json(*SHORT)
+    with Live(tally_home, *SHORT) as live:
+        live.until("checkpoint", 2)
+        live.worker().kill()
+        output, _ = live.process.communicate(timeout=30)
+        assert live.process.returncode == 1
+        assert "SIGKILL" in output and "make resume" in output and "cost so far" in output
+        done = tally("resume", live.run_id, "--json")
+        assert done.returncode == 0, done.stderr
+        resumed = json.loads(done.stdout)
+    assert resumed["attempt"] == 2
+    assert weights(tally_home, live.run_id) == weights(tally_home, undisturbed["id"])
+    assert resumed["metrics"] == undisturbed["metrics"]
+
+    started = [e for e in events(tally_home, live.run_id) if e["event"] == "started"]
+    assert started[1]["epoch"] * 10**9 + started[1]["offset"] > 0
+    rows = open_ledger().usage([live.run_id])
+    lives = {(row.attempt, row.phase) for row in rows if row.worker == "0"}
+    assert {(1, "work"), (1, "restart"), (2, "restart"), (2, "work")} <= lives
+    worker = sorted((r for r in merge(rows) if r.worker == "0"), key=lambda r: r.start_microseconds)
+    for one, following in itertools.pairwise(worker):
+        assert one.stop_microseconds <= following.start_microseconds
+    bill = open_ledger().bill(live.run_id)
+    assert bill.billed_seconds == pytest.approx(bill.wall_seconds, rel=1e-3)
+
+
+def test_resume_of_a_finished_run_is_refused(tally_home: Path) -> None:
+    done = submit_json("cnn", "--set", "epochs=1", "--set", "augment=1")
+    again = tally("resume", done["id"])
+    assert again.returncode == 2 and "succeeded" in again.stderr and again.stderr.count("\n") == 1

@@ -1,0 +1,59 @@
+"""Pipelines compile to IR from the same source that runs, every parameter described."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from command import tally
+
+from tally.errors import SpecError
+from tally.runs import pipelines
+from tally.spec import Spec, describe
+
+PROJECT = Path(__file__).parents[2]
+ALL = [*pipelines.names(), str(PROJECT / "examples" / "mine.py")]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_parameter_has_a_default_a_unit_and_its_allowed_values(
+    name: str, tmp_path: Path
+) -> None:
+    ir = yaml.safe_load(pipelines.compile_to(name, tmp_path / "ir.yaml").read_text())
+    inputs = ir["root"]["inputDefinitions"]["parameters"]
+    assert set(inputs) == set(Spec.model_fields)
+    for parameter, given in inputs.items():
+        assert "defaultValue" in given, parameter
+        assert "Unit: " in given["description"] and "Allowed: " in given["description"], parameter
+        assert given["description"] == describe(parameter)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_caching_is_off_and_the_bill_is_the_exit_handler(name: str, tmp_path: Path) -> None:
+    ir = yaml.safe_load(pipelines.compile_to(name, tmp_path / "ir.yaml").read_text())
+    dags = [ir["root"]["dag"], *(c["dag"] for c in ir["components"].values() if "dag" in c)]
+    tasks = {name: task for dag in dags for name, task in dag["tasks"].items()}
+    assert {"prepare", "train", "evaluate", "bill"} < set(tasks)
+    for name, task in tasks.items():
+        if name in ("prepare", "train", "evaluate", "bill"):
+            assert not task["cachingOptions"].get("enableCache"), name
+    assert tasks["bill"]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+
+
+def test_compile_command_writes_the_file(tmp_path: Path) -> None:
+    done = tally("compile", "cnn", "--out", str(tmp_path / "cnn.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).exists()
+
+
+def test_a_preset_that_looks_like_a_secret_is_refused() -> None:
+    pipelines.load("cnn")
+    from components.chain import chain
+
+    with pytest.raises(SpecError, match="secret"):
+        chain("leaky", "A pipeline.", db_password="x")
+
+
+def test_doctor_names_what_is_there() -> None:
+    done = tally("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "ok       python" in done.stdout

@@ -1,0 +1,116 @@
+"""Whole runs of the packaged pipelines and of the user's own file."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+from command import QUICK, events, submit_json, tally
+
+from tally.costing.ledger import open_ledger
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def tally_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One home for the tests of this file: the runs of the first are looked at by the others."""
+    monkeypatch.setenv("TALLY_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="module")
+def cnn(home: Path) -> dict:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TALLY_HOME", str(home))
+        began = time.time()
+        return {**submit_json("cnn", *QUICK), "wall_seconds": time.time() - began}
+
+
+def test_cnn_learns_and_every_step_is_billed(cnn: dict, home: Path) -> None:
+    assert cnn["state"] == "succeeded"
+    assert cnn["metrics"]["test_accuracy"] > 0.8  # one epoch, not enlarged
+    steps = {line["step"] for line in cnn["bill"]["lines"]}
+    assert {"submit", "prepare", "train", "evaluate", "bill"} <= steps
+    ended = [event["step"] for event in events(home, cnn["id"]) if event["event"] == "step_ended"]
+    assert ended == ["prepare", "train", "evaluate", "bill"]
+
+
+def test_a_lone_runs_billed_time_is_its_wall_clock(cnn: dict) -> None:
+    bill = open_ledger().bill(cnn["id"])
+    assert bill.billed_seconds == pytest.approx(bill.wall_seconds, rel=1e-3)
+    # seen from outside, printing the bill and leaving come on top
+    assert 0 <= cnn["wall_seconds"] - bill.wall_seconds < 1
+
+
+def test_no_row_of_the_run_is_left_open(cnn: dict) -> None:
+    rows = open_ledger().usage([cnn["id"]])
+    assert rows and all(row.end_microseconds is not None for row in rows)
+    worker = [row for row in rows if row.worker == "0" and row.phase == "work"]
+    assert worker[0].cpu_used_core_seconds > 0.3
+    assert worker[0].memory_used_byte_seconds > 1e8
+
+
+def test_steps_that_need_no_tensorflow_import_none(cnn: dict, home: Path) -> None:
+    logs = home / "runs" / cnn["id"] / "logs"
+    assert {path.stem for path in logs.iterdir()} == {
+        "engine", "prepare", "train", "evaluate", "bill",
+    }  # fmt: skip
+    seen = {
+        event["step"]: event["tensorflow_imported"]
+        for event in events(home, cnn["id"])
+        if event["event"] == "step_ended"
+    }
+    assert seen == {"prepare": False, "train": False, "evaluate": True, "bill": False}
+
+
+def test_metrics_confusion_and_html_are_kfp_artifacts(cnn: dict, home: Path) -> None:
+    folder = next((home / "runs" / cnn["id"] / "kfp" / "attempt-1").iterdir())
+    said = json.loads((folder / "evaluate" / "executor_output.json").read_text())["artifacts"]
+    metrics = said["metrics"]["artifacts"][0]["metadata"]
+    assert metrics["test_accuracy"] == cnn["metrics"]["test_accuracy"]
+    matrix = said["confusion"]["artifacts"][0]["metadata"]["confusionMatrix"]
+    assert len(matrix["rows"]) == 10
+    assert "<html" in (folder / "evaluate" / "page").read_text().lower()
+    assert "<html" in (folder / "bill" / "page").read_text().lower()
+
+
+def test_runs_bill_logs_and_compare_find_it(cnn: dict) -> None:
+    listed = json.loads(tally("runs", "--json").stdout)
+    row = next(run for run in listed["runs"] if run["id"] == cnn["id"])
+    assert listed["schema"] == 1
+    assert row["state"] == "succeeded" and row["metrics"]["test_accuracy"] > 0.8
+    assert row["cost_usd"] == pytest.approx(cnn["bill"]["total_usd"])
+    assert json.loads(tally("bill", cnn["id"][:13], "--json").stdout) == cnn["bill"]
+    assert "train" in tally("bill", cnn["id"]).stdout
+    assert "Executing task" in tally("logs", cnn["id"], "--step", "engine").stdout
+    compared = json.loads(tally("compare", f"{cnn['id']},{cnn['id']}", "--json").stdout)
+    assert compared
+
+
+def test_prepare_reuses_by_content(cnn: dict, home: Path) -> None:
+    again = submit_json("rnn", *QUICK)  # the same digits, for another model
+    facts = [e for e in events(home, again["id"]) if e["step"] == "prepare" and "reused" in e]
+    assert facts[-1]["reused"] is True
+    assert again["metrics"]["test_accuracy"] > 0.3
+
+
+def test_the_users_own_file_gets_what_a_packaged_pipeline_gets(home: Path) -> None:
+    mine = submit_json(str(PROJECT / "examples" / "mine.py"), "--set", "epochs=60")
+    assert mine["pipeline"] == "mine"
+    assert mine["metrics"]["test_accuracy"] >= 0.9
+    page = tally("report", mine["id"]).stdout.strip()
+    assert "<svg" in Path(page).read_text()
+
+
+def test_readme_shows_the_example_as_it_is() -> None:
+    readme = (PROJECT / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    example = (PROJECT / "examples" / "mine.py").read_text()
+    assert any(block.strip() in example for block in blocks)

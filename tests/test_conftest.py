@@ -1,0 +1,58 @@
+"""The rules for all tests, seen from outside: a pytest of its own over two small tests."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = """
+import os
+import pytest
+
+@pytest.mark.program("no-such-program")
+def test_needs_it():
+    raise AssertionError("must not run")
+
+def test_has_a_home_of_its_own(tmp_path):
+    assert os.environ["TALLY_HOME"].startswith(str(tmp_path))
+    assert "TALLY_PRICE_PER_HOUR" not in os.environ
+"""
+
+
+def run_pytest(folder: Path, **environment: str) -> tuple[int, str]:
+    shutil.copy(Path(__file__).with_name("conftest.py"), folder / "conftest.py")
+    (folder / "test_two.py").write_text(TESTS)
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = program(name): x\n")
+    base = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(folder)],
+        env={**base, "TALLY_PRICE_PER_HOUR": "9", **environment},
+        capture_output=True, text=True, check=False, cwd=folder, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def test_a_missing_program_is_skipped_aloud_with_the_remedy(tmp_path: Path) -> None:
+    code, text = run_pytest(tmp_path)
+    assert code == 0
+    assert "1 passed, 1 skipped" in text
+    assert "no-such-program: 1 test(s) not run; remedy: make test-deps (Debian, root)" in text
+
+
+def test_a_skip_is_a_failure_where_all_is_required(tmp_path: Path) -> None:
+    code, text = run_pytest(tmp_path, TALLY_REQUIRE_ALL="1")
+    assert code == 1
+    assert "skipped under TALLY_REQUIRE_ALL=1: Skipped: no-such-program is missing" in text
+
+
+def test_test_deps_without_root_says_so_in_one_line() -> None:
+    script = Path(__file__).parent.parent / "scripts" / "test-deps.sh"
+    # Nobody is root here, whoever runs the tests: `id` says so.
+    done = subprocess.run(
+        ["sh", "-c", 'id() { echo 1000; }; command() { :; }; . "$0"', str(script)],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("test-deps: expected root, got 1000; run: sudo make test-deps")

@@ -1,0 +1,214 @@
+"""A worker process: killed, asked to stop, left alone, and given what cannot be trained."""
+
+import json
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_training import EXAMPLES, config, finished, pictures, words, worker
+
+from tally.training.checkpoint import read_tensors
+from tally.training.messages import (
+    EpochEnd,
+    Failed,
+    Finished,
+    Note,
+    Progress,
+    Ready,
+    Saved,
+    Started,
+    Stopped,
+    WorkerConfig,
+)
+
+USER = """
+import keras
+from keras import layers
+
+def model():
+    made = keras.Sequential([
+        keras.Input((12, 12, 1)),
+        layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU(),
+        layers.Flatten(), layers.Dropout(0.3), layers.Dense(16, activation="relu"),
+        layers.Dropout(0.3), layers.Dense(3, activation="softmax"),
+    ])
+    made.compile(optimizer=keras.optimizers.RMSprop(0.002), loss="categorical_crossentropy")
+    return made
+"""
+
+
+def outcome(given: WorkerConfig) -> tuple[dict[str, bytes], list[tuple[float, float]], int]:
+    """The weights bit by bit, each epoch's loss and accuracy, examples trained."""
+    folder = Path(given.model_folder)
+    tensors, _ = read_tensors(folder / "weights.safetensors")
+    summary = json.loads((folder / "training.json").read_text())
+    history = [(epoch["loss"], epoch["accuracy"]) for epoch in summary["history"]]
+    weights = {name: value.tobytes() for name, value in tensors.items()}
+    return weights, history, summary["examples_trained"]
+
+
+def end_early(folder: Path, given: WorkerConfig, how: int, saves: int) -> list[object]:
+    """Train until some checkpoints are made and training is beyond the last; then `how` ends it."""
+    with worker(folder, given) as running:
+        said: list[object] = []
+        for message in running.messages():
+            said.append(message)
+            enough = sum(isinstance(m, Saved) for m in said) >= saves
+            if enough and isinstance(message, Progress):
+                break
+        began = time.monotonic()
+        running.process.send_signal(how)
+        said += list(running.messages())
+        code = running.process.wait(timeout=10)
+        if how == signal.SIGTERM:
+            assert time.monotonic() - began < 2
+            assert code == 0
+    return said
+
+
+@pytest.mark.parametrize(
+    ("model", "epochs", "ends"),
+    [
+        ("cnn", 30, [(signal.SIGKILL, 3), (signal.SIGTERM, 2), (signal.SIGKILL, 1)]),
+        ("lstm", 12, [(signal.SIGKILL, 4)]),
+        ("user", 30, [(signal.SIGKILL, 5)]),
+    ],
+    ids=["cnn", "lstm", "user model with dropout"],
+)
+def test_a_killed_training_ends_with_bitwise_the_same_weights(
+    model: str, epochs: int, ends: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    dataset = words(tmp_path / "data") if model == "lstm" else pictures(tmp_path / "data")
+    if model == "user":
+        (tmp_path / "mine.py").write_text(USER)
+        model = str(tmp_path / "mine.py")
+    undisturbed = config(tmp_path / "calm", dataset, model=model, epochs=epochs)
+    said = finished(tmp_path / "calm", undisturbed)
+    assert [type(m) for m in said if isinstance(m, Ready | Started)] == [Ready, Started]
+    assert [m.epoch for m in said if isinstance(m, EpochEnd)] == list(range(epochs))
+    disturbed = config(
+        tmp_path / "killed", dataset, model=model, epochs=epochs, checkpoint_seconds=0.02
+    )
+    last_saved = None
+    for how, saves in ends:
+        life = end_early(tmp_path / "killed", disturbed, how, saves)
+        assert next(m for m in life if isinstance(m, Started)) == started(last_saved)
+        assert not any(isinstance(m, Finished) for m in life), "it ended before it was killed"
+        last_saved = [m for m in life if isinstance(m, Saved)][-1]
+        if how == signal.SIGTERM:
+            stopped = life[-1]
+            assert isinstance(stopped, Stopped)
+            assert (stopped.epoch, stopped.offset) == (last_saved.epoch, last_saved.offset)
+    life = finished(tmp_path / "killed", disturbed)
+    assert started(last_saved) in life
+    assert outcome(disturbed) == outcome(undisturbed)
+    assert outcome(disturbed)[2] == epochs * EXAMPLES
+    end = life[-1]
+    assert isinstance(end, Finished)
+    assert end.examples_trained == epochs * EXAMPLES
+
+
+def started(saved: Saved | None) -> Started:
+    """How a life begins after a checkpoint, or without one."""
+    if saved is None:
+        return Started(0, 0, None)
+    return Started(saved.epoch, saved.offset, saved.saved_at_microseconds)
+
+
+def test_a_training_that_is_done_writes_its_model_again_and_trains_nothing(tmp_path: Path) -> None:
+    given = config(tmp_path, pictures(tmp_path / "data"), epochs=1)
+    finished(tmp_path, given)
+    before = outcome(given)
+    for path in Path(given.model_folder).iterdir():
+        path.unlink()
+    newest = max(Path(given.checkpoint_folder).iterdir())
+    again = finished(tmp_path, given)
+    assert [type(m) for m in again] == [Ready, Finished]
+    assert outcome(given) == before
+    newest.write_bytes(newest.read_bytes()[:-100])
+    repaired = finished(tmp_path, given)
+    notes = [m for m in repaired if isinstance(m, Note)]
+    assert len(notes) == 1
+    assert newest.name in notes[0].message
+    assert outcome(given)[0] == before[0]
+
+
+def test_a_worker_ends_with_its_conductor_after_a_checkpoint(tmp_path: Path) -> None:
+    conductor = subprocess.Popen(["sleep", "600"])
+    given = config(tmp_path, pictures(tmp_path / "data"), epochs=100_000, parent_pid=conductor.pid)
+    try:
+        with worker(tmp_path, given) as running:
+            running.until(Progress)
+            conductor.kill()
+            conductor.wait()
+            began = time.monotonic()
+            stopped = running.until(Stopped)
+            assert running.process.wait(timeout=10) == 0
+            assert time.monotonic() - began < 5
+    finally:
+        conductor.kill()
+    assert isinstance(stopped, Stopped)
+    assert stopped.examples_trained > 0
+    assert len(list(Path(given.checkpoint_folder).iterdir())) == 1
+
+
+def test_progress_comes_at_least_four_times_a_second(tmp_path: Path) -> None:
+    given = config(tmp_path, pictures(tmp_path / "data"), epochs=100_000)
+    with worker(tmp_path, given) as running:
+        for _ in range(4):  # past the first, longer calls
+            running.until(Progress)
+        began = time.monotonic()
+        said = [running.until(Progress) for _ in range(8)]
+        assert time.monotonic() - began < 2.5, "8 in 2 s, with room for a busy machine"
+    done = [m.done_examples for m in said if isinstance(m, Progress)]
+    assert done == sorted(set(done))
+    assert all(isinstance(m, Progress) and m.total_examples == 100_000 * EXAMPLES for m in said)
+
+
+def test_a_loss_that_is_not_finite_names_step_and_learning_rate(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        USER.replace("RMSprop(0.002)", "SGD(1e12)")
+        .replace("categorical_crossentropy", "mse")
+        .replace("layers.BatchNormalization(), ", "")
+        .replace(', activation="softmax"', "")
+    )
+    given = config(tmp_path, pictures(tmp_path / "data"), model=str(tmp_path / "mine.py"))
+    with worker(tmp_path, given) as running:
+        failed = running.until(Failed)
+        assert running.process.wait(timeout=10) == 1
+    assert isinstance(failed, Failed)
+    assert failed.exit_code == 1
+    assert "\n" not in failed.message
+    assert "expected a finite loss, got " in failed.message
+    assert "at step " in failed.message
+    assert "learning rate 1e+12; pass a smaller one, in the optimizer of" in failed.message
+    assert not Path(given.model_folder).exists()
+
+
+def test_a_checkpoint_of_another_spec_is_refused_before_tensorflow_is_imported(
+    tmp_path: Path,
+) -> None:
+    given = config(tmp_path, pictures(tmp_path / "data"), epochs=1)
+    finished(tmp_path, given)
+    with worker(tmp_path, replace(given, seed=4)) as running:
+        said = list(running.messages())
+        assert running.process.wait(timeout=10) == 2
+    assert len(said) == 1
+    assert isinstance(said[0], Failed)
+    assert "expected a checkpoint of seed 4, got one of 3" in said[0].message
+
+
+def test_time_is_not_counted_twice(tmp_path: Path) -> None:
+    given = config(tmp_path, pictures(tmp_path / "data"), epochs=20, checkpoint_seconds=0.02)
+    began = time.monotonic()
+    end_early(tmp_path, given, signal.SIGKILL, 2)
+    life = finished(tmp_path, given)
+    end = life[-1]
+    assert isinstance(end, Finished)
+    assert 0 < end.seconds < time.monotonic() - began
+    seconds = [epoch.seconds for epoch in life if isinstance(epoch, EpochEnd)]
+    assert np.all(np.array(seconds) > 0)
