@@ -1,4 +1,4 @@
-"""A pipeline of one's own: `make submit PIPELINE=examples/mine.py`.
+"""A pipeline of one's own, with `make submit PIPELINE=examples/mine.py` and its epochs in SET.
 
 model() returns a Keras model; compile it to choose the optimiser and the loss. dataset() returns
 ((x_train, y_train), (x_test, y_test)), or says where the data is: a path, or gs://….

@@ -107,7 +107,11 @@ def exclusive(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             # The holder before us removes the file: then ours is a lock on nothing, try again.
-            if not (path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())):
+            try:
+                ours = os.path.samestat(os.fstat(descriptor), path.stat())
+            except FileNotFoundError:
+                ours = False
+            if not ours:
                 continue
             try:
                 yield
@@ -232,8 +236,14 @@ def _download(client: Any, bucket: str, name: str, entry: dict[str, Any], root: 
 
     crc32c: Any = google_crc32c
     path = root / entry["name"] if entry["name"] else root
-    path.parent.mkdir(parents=True, exist_ok=True)
     object_name = f"{name}/{entry['name']}" if entry["name"] else name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise DataError(
+            f"gs://{bucket}/{object_name}: expected names that can be files in folders, got an "
+            "object that is also a prefix; rename one"
+        ) from error
     blob = client.bucket(bucket).blob(object_name, generation=int(entry["generation"]))
     with open(path, "wb") as file:
         blob.download_to_file(file, timeout=_REQUEST_SECONDS, retry=_retry())

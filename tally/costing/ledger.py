@@ -1,20 +1,16 @@
 """The ledger: where usage and runs are kept. SQLite by default; the same code on PostgreSQL."""
 
-import contextlib
-import gc
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from sqlalchemy import Engine, Row, func, select, update
 
 from tally.costing import tables
-from tally.costing.allocation import Charge, charge
-from tally.costing.bill import Bill, make_bill
+from tally.costing.bill import Bill
 from tally.costing.database import open_engine, reading, writing
-from tally.costing.merge import merge
 from tally.costing.runs import RunRecord
+from tally.costing.sweep import SWEPT_NAMES, sweep, uncollected
 from tally.costing.usage import Usage
 from tally.errors import SpecError
 
@@ -51,7 +47,7 @@ class Ledger:
 
     def usage(self, run_ids: Iterable[str] | None = None) -> list[Usage]:
         """Rows as written, not merged, of these runs or of all."""
-        return self._read_usage(tables.USAGE_NAMES, run_ids)
+        return tables.as_usage(self._read_rows(tables.USAGE_NAMES, run_ids))
 
     def usage_sharing_nodes(self, run_id: str) -> list[Usage]:
         """This run's rows, and all rows of the runs that were on one of its nodes meanwhile."""
@@ -151,34 +147,27 @@ class Ledger:
 
         A run's bill is the same whichever others are asked for with it.
         """
-        with _no_collection():
-            if run_ids is None:
-                rows, records = self._read_usage(tables.BILLED_NAMES, None), self.runs()
-            else:
-                found = (self.run(run_id) for run_id in set(run_ids))
-                records = sorted((record for record in found if record), key=_age)
-                near = self._neighbours(record.id for record in records)
-                rows = self._read_usage(tables.BILLED_NAMES, near)
-            by_run: dict[str, list[Charge]] = defaultdict(list)
-            for one in charge(merge(rows)):
-                by_run[one.usage.run_id].append(one)
-            return [
-                make_bill(record, by_run.get(record.id, []), record.value_of_hour_usd)
-                for record in records
-            ]
+        if run_ids is None:
+            records, near = self.runs(), None
+        else:
+            found = (self.run(run_id) for run_id in set(run_ids))
+            records = sorted((record for record in found if record), key=_age)
+            near = self._neighbours(record.id for record in records)
+        with uncollected():
+            return sweep(records, self._read_rows(SWEPT_NAMES, near))
 
-    def _read_usage(self, names: Sequence[str], run_ids: Iterable[str] | None) -> list[Usage]:
-        """These columns of the rows of these runs, or of all."""
+    def _read_rows(self, names: Sequence[str], run_ids: Iterable[str] | None) -> Sequence[Row[Any]]:
+        """These columns of the usage of these runs, or of all."""
         query = select(*(tables.usage.c[name] for name in names))
         with reading(self.engine) as connection:
             if run_ids is None:
-                return tables.as_usage(connection.execute(query).all(), names)
+                return connection.execute(query).all()
             ids = sorted(set(run_ids))
             found: list[Row[Any]] = []
             for index in range(0, len(ids), _CHUNK):
                 some = query.where(tables.usage.c.run_id.in_(ids[index : index + _CHUNK]))
                 found += connection.execute(some).all()
-            return tables.as_usage(found, names)
+            return found
 
     def _neighbours(self, run_ids: Iterable[str]) -> set[str]:
         """These runs, and those that were on a node of theirs between their first and last row."""
@@ -218,19 +207,6 @@ def open_ledger(url: str | None = None) -> Ledger:
 
 def _age(record: RunRecord) -> tuple[int, str]:
     return -record.created_at_microseconds, record.id
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection meanwhile: a third of the time of a sweep over all runs, which makes
-    many objects and no cycle."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _no_run(text: str) -> SpecError:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tally.data import arrays
-from tally.data.content import Array, Chunk, Content, SplitName
+from tally.data.content import Array, Chunk, Content, Meta, SplitName
 from tally.data.reading import rows_a_chunk
 from tally.errors import DataError, SpecError
 from tally.userfile import function
@@ -103,7 +103,7 @@ def load(path: str, given: Arrays) -> Content:
     where = f"{path}: dataset()"
     x_train, y_train = given["train"]
     names = arrays.class_names(where, [y_train])
-    meta = arrays.describe(Path(path).stem, x_train.shape, x_train.dtype, names)
+    meta = _describe(path, x_train, names)
     if meta.kind == "tokens":
         vocabulary = arrays.token_names(where, (given[split][0] for split in _SPLITS))
         meta = replace(meta, vocabulary=vocabulary)
@@ -120,3 +120,23 @@ def load(path: str, given: Arrays) -> Content:
                 yield Chunk(split, shaped, labels[start : start + rows])
 
     return Content(meta, chunks, sum(len(given[split][1]) for split in _SPLITS))
+
+
+def _describe(path: str, x: Array, classes: tuple[str, ...]) -> Meta:
+    """The meta of the user's own arrays: shapes and values stay what they are.
+
+    Nothing is scaled or given a channel: the model that they are for is the user's, too, and gets
+    what Keras's `fit` would give it.
+    """
+    shape, kind = x.shape[1:], x.dtype.kind
+    if kind in "iu" and x.dtype != np.uint8 and len(shape) == 1:
+        return Meta(Path(path).stem, "tokens", shape, "int32", 1.0, classes)
+    if kind not in "iuf" or not shape:
+        raise DataError(
+            f"{path}: dataset(): expected numbers of shape (examples, …), got {x.dtype} of shape "
+            f"{x.shape}; convert or reshape them"
+        )
+    stored = "uint8" if x.dtype == np.uint8 else "float32"
+    return Meta(
+        Path(path).stem, "image" if len(shape) == 3 else "sequence", shape, stored, 1.0, classes
+    )

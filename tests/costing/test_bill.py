@@ -130,3 +130,14 @@ def test_the_bill_is_json() -> None:
             "software_usd": 0.0,
         }
     ]
+
+
+def test_the_wall_clock_counts_what_runs_beside_each_other_once_and_no_gap() -> None:
+    rows = [
+        row(0, 10 * SECOND),
+        row(5 * SECOND, 20 * SECOND, worker="1", pod_uid="2"),
+        row(6 * SECOND, 7 * SECOND, worker="2", pod_uid="3"),
+        row(100 * SECOND, 110 * SECOND, attempt=2, pod_uid="4"),
+    ]
+    one = bill(rows, attempt=2)
+    assert (one.wall_seconds, one.billed_seconds, one.attempts) == (30.0, 30.0, 2)

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 from tally.costing import tables
 from tally.costing.database import writing
 from tally.costing.ledger import Ledger, open_ledger
-from tally.costing.merge import merge, newness, split_lost
+from tally.costing.merge import heard_microseconds, merge, newness, split_lost
 from tally.costing.usage import Usage
 from tally.errors import SpecError
 
@@ -83,15 +83,29 @@ def test_neither_repetition_nor_order_of_writes_matters(
         count = chance.randint(1, len(again))
         ledger.write_usage(again[:count])
         again = again[count:]
-    found = by_id(ledger.usage())
-    assert [newness(one) for one in found] == [newness(one) for one in by_id([*newest.values()])]
-    assert merge(found) == merge([*newest.values()])
+    expected = [
+        replace(one, heartbeat_at_microseconds=heard_microseconds(one)) for one in newest.values()
+    ]
+    assert by_id(ledger.usage()) == by_id(expected)
+    assert merge(ledger.usage()) == merge(expected)
 
 
 def test_a_transaction_that_writes_an_interval_twice_keeps_the_newer(ledger: Ledger) -> None:
     opened, closed = row(0, None, heartbeat_at_microseconds=9), row(0, 7)
     ledger.write_usage([closed, opened])
     assert ledger.usage() == [closed]
+
+
+def test_a_late_close_by_the_dead_takes_no_lost_work_back(ledger: Ledger) -> None:
+    closed = row(0, 100)
+    lost = split_lost([closed], "run", "train", 60, attempt_before=2)
+    for writes in ([closed], lost, [closed], lost):
+        ledger.write_usage(writes)
+    found = sorted(ledger.usage(), key=lambda one: one.start_microseconds)
+    assert [(one.phase, *spans([one])[0]) for one in found] == [
+        ("work", 0, 60),
+        ("restart", 60, 100),
+    ]
 
 
 @on_sqlite

@@ -154,3 +154,14 @@ def test_a_dead_runs_worker_that_still_lives_adds_work_but_takes_no_restart_back
         ("restart", 60, 100),
         ("work", 100, 130),
     ]
+
+
+def test_the_later_attempt_wins_even_when_the_wall_clock_was_set_back_between() -> None:
+    first, second = row(5, 15, attempt=1), row(0, 10, attempt=2, pod_uid="2")
+    merged = merge([first, second])
+    assert [(one.attempt, *spans([one])[0]) for one in merged] == [(2, 0, 10), (1, 10, 15)]
+
+
+def test_restart_wins_over_the_work_that_it_replaces() -> None:
+    (one,) = merge([row(0, 10, phase="restart"), row(0, 10)])
+    assert one.phase == "restart"

@@ -121,7 +121,7 @@ def test_a_users_arrays_are_a_dataset_by_content(tmp_path):
     registry.check(Spec(dataset=str(path)))
     folder, reused = prepare(path)
     dataset = open_dataset(folder)
-    assert (dataset.meta.name, dataset.meta.input_shape, reused) == ("mine", (4, 4, 1), False)
+    assert (dataset.meta.name, dataset.meta.input_shape, reused) == ("mine", (4, 4), False)
     assert (len(dataset.splits["train"]), len(dataset.splits["test"])) == (30, 10)
     path.write_text(USER + "# another comment\n")
     assert prepare(path) == (folder, True)
@@ -155,7 +155,7 @@ USER_ERRORS = {
         "import numpy as np\ndef dataset():\n    x = np.array([['a']] * 4)\n"
         "    return (x, np.zeros(4, int)), (x, np.zeros(4, int))\n",
         DataError,
-        "expected pictures .* got <U1",
+        "expected numbers .* got <U1",
     ),
     "names itself": (
         "def dataset():\n    return __file__\n", SpecError, "got the name of a Python file"
@@ -233,7 +233,7 @@ def test_a_source_that_cannot_be_read_is_one_line(tmp_path):
         made.npz(path).chmod(0)
     else:  # root may read everything but this
         path.symlink_to("/proc/self/mem")
-    with pytest.raises(DataError, match="expected a file that this user can read.*permissions"):
+    with pytest.raises(DataError, match=r"expected a file that this user can read.*permissions"):
         prepare(path)
 
 

@@ -53,18 +53,29 @@ def wait_until(true: Callable[[], Any], seconds: float = 60.0) -> Any:
 class Live:
     """A submit that is running, in a process group of its own."""
 
-    def __init__(self, home: Path, *arguments: str) -> None:
+    def __init__(self, home: Path, *arguments: str, run_id: str = "") -> None:
         self.home = home
         before = {path.name for path in (home / "runs").glob("*")}
         self.process = subprocess.Popen(
-            [*TALLY, "submit", *arguments],
+            [*TALLY, *arguments] if run_id else [*TALLY, "submit", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
-        new = wait_until(lambda: {path.name for path in (home / "runs").glob("*")} - before)
-        self.run_id = new.pop()
+        new = (
+            [run_id]
+            if run_id
+            else wait_until(
+                lambda: list({path.name for path in (home / "runs").glob("*")} - before)
+            )
+        )
+        self.run_id = new[0]
+
+    @classmethod
+    def resuming(cls, home: Path, run_id: str) -> "Live":
+        """A resume that is running."""
+        return cls(home, "resume", run_id, run_id=run_id)
 
     def __enter__(self) -> "Live":
         return self
@@ -101,12 +112,15 @@ class Live:
         """The worker's process."""
         return next(p for p in self.processes() if "tally.training.worker" in p.cmdline())
 
-    def end(self, how: Callable[["Live"], None]) -> float:
+    def gone(self) -> bool:
+        """Whether submit has been reaped and no process of the run lives."""
+        return self.process.poll() is not None and not self.processes()
+
+    def end(self, how: Callable[["Live"], object]) -> float:
         """Do something to it; how many seconds until no process of the run lives."""
         began = time.monotonic()
         how(self)
-        reaped: Callable[[], bool] = lambda: self.process.poll() is not None  # noqa: E731
-        wait_until(lambda: reaped() and not self.processes(), 30)
+        wait_until(self.gone, 30)
         return time.monotonic() - began
 
 

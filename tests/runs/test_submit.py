@@ -11,6 +11,7 @@ from command import QUICK, events, submit_json, tally
 from tally.costing.ledger import open_ledger
 
 PROJECT = Path(__file__).parents[2]
+MINE = ["--set", "epochs=60", "--set", "learning_rate=0.01"]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_prepare_reuses_by_content(cnn: dict, home: Path) -> None:
 
 
 def test_the_users_own_file_gets_what_a_packaged_pipeline_gets(home: Path) -> None:
-    mine = submit_json(str(PROJECT / "examples" / "mine.py"), "--set", "epochs=60")
+    mine = submit_json(str(PROJECT / "examples" / "mine.py"), *MINE)
     assert mine["pipeline"] == "mine"
     assert mine["metrics"]["test_accuracy"] >= 0.9
     page = tally("report", mine["id"]).stdout.strip()

@@ -28,7 +28,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     make = pictures if request.param == "cnn" else words
     dataset = open_dataset(make(tmp_path_factory.mktemp("data") / "set"))
     keras.utils.set_random_seed(0)
-    training = loop.prepare(registry.build(request.param, dataset.meta), dataset.meta, BATCH, 0.01)
+    training = loop.prepare(registry.build(request.param, dataset.meta), dataset.meta, BATCH, 0.001)
     return dataset, training, values(training)
 
 
@@ -72,7 +72,7 @@ def test_an_epoch_is_what_keras_computes_step_by_step_tail_included(trained: Any
     ):
         variable.assign(value)
     theirs = kerass_epoch(dataset, reference)
-    np.testing.assert_allclose(ours, theirs, rtol=2e-3)
+    np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=1e-3)
     for mine, other in zip(training.model.variables, reference.variables, strict=True):
         np.testing.assert_allclose(mine.numpy(), other.numpy(), atol=1e-3)
 
@@ -81,7 +81,7 @@ def kerass_epoch(dataset: Dataset, model: Any) -> list[float]:
     """One epoch by Keras's layers and Adam, one step after another; every step's summed loss."""
     import tensorflow as tf
 
-    optimizer, losses = keras.optimizers.Adam(0.01), []
+    optimizer, losses = keras.optimizers.Adam(0.001), []
     variables = model.trainable_variables
     indices = order.epoch_order(7, 0, EXAMPLES)
     for begin in range(0, EXAMPLES, BATCH):
