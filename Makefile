@@ -39,7 +39,10 @@ test-slow: venv-dev ## long fault schedules
 test-deps: ## system programs that further tests use (Debian, root)
 	@sh scripts/test-deps.sh
 lint: venv-dev ## ruff, mypy --strict, import-linter
-	@.venv/bin/ruff check -q . && .venv/bin/ruff format -q --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache >/dev/null || { .venv/bin/lint-imports --no-cache; exit 1; }
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --quiet --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache --verbose >.venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 bench: venv-dev ## side-by-side measurements, each checked against its target
 	@for name in train metering ledger overhead; do $(PYTHON) -m bench.$$name --check || exit 1; done
 lock: ## make the .lock files anew (needs uv)

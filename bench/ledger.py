@@ -26,6 +26,7 @@ from tally.costing.usage import Phase, Usage
 
 TARGET_SECONDS = 2.0
 RUNS = 10_000
+GOES = 3
 SECOND = 1_000_000
 BEGIN = 1_790_000_000 * SECOND
 
@@ -57,7 +58,9 @@ def measure(folder: Path, count: int) -> dict[str, float | int]:
         write = time.perf_counter() - began
         with writing(ledger.engine) as connection:
             connection.execute(upsert_run("sqlite"), [run_values(record) for record in runs])
+        cpu = time.process_time()
         bills, all_of_them = median(ledger, None)
+        cpu = (time.process_time() - cpu) / GOES
         newest, _ = median(ledger, [runs[-1].id])
         middle, one = median(ledger, [runs[len(runs) // 2].id])
         total = sum(bill.total_usd for bill in all_of_them)
@@ -70,13 +73,14 @@ def measure(folder: Path, count: int) -> dict[str, float | int]:
         "intervals": len(rows),
         "write_seconds": write,
         "bill_seconds": bills,
+        "bill_cpu_seconds": cpu,
         "bill_newest_seconds": newest,
         "bill_middle_seconds": middle,
         "total_usd": float(total),
     }
 
 
-def median(ledger: Ledger, run_ids: list[str] | None, times: int = 3) -> tuple[float, list]:
+def median(ledger: Ledger, run_ids: list[str] | None, times: int = GOES) -> tuple[float, list]:
     """The median of several goes, in seconds, and what came out."""
     seconds = []
     for _ in range(times):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from tally import storage
+from tally import buckets, storage
 from tally.data import augment, packaged, sources, user
 from tally.data.content import Chunk, Content
 from tally.data.format import DESCRIPTION, SCHEMA, digest, open_dataset, write
@@ -78,7 +78,7 @@ def check(spec: Spec) -> None:
     if name in names():
         packaged.package_file(*_packaged(name).FILE)
     elif name.startswith("gs://"):
-        storage.bucket_and_object(name)
+        buckets.bucket_and_object(name)
     elif is_user_file(name):
         user.check(name)
     else:
@@ -133,7 +133,7 @@ def _find(name: str, spec: Spec) -> _Source:
     if name in names():
         return _find_packaged(name, spec)
     if name.startswith("gs://"):
-        local, facts = storage.fetch(name)
+        local, facts = buckets.fetch(name)
         identity = [[part["name"], part["generation"]] for part in facts["objects"]]
         return _find_local(name, local, spec, [facts["bucket"], *identity], facts)
     if is_user_file(name):

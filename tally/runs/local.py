@@ -113,7 +113,7 @@ def cancel(run: RunRecord) -> None:
     while living_owner(run.owner) is not None:
         if time.monotonic() > deadline:
             raise RunError(
-                f"run {run.id}: expected its end within {CANCEL_SECONDS:.0f} s, got none; kill {pid}"
+                f"run {run.id}: expected its end in {CANCEL_SECONDS:.0f} s, got none; kill {pid}"
             )
         time.sleep(POLL_SECONDS)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tally import storage
+from tally import buckets, storage
 from tally.data import registry
 from tally.data.format import open_dataset
 from tally.errors import DataError, RunError
@@ -78,14 +78,14 @@ def cached(home: Path) -> list[Path]:
 
 def test_an_object_is_fetched_once_a_generation(bucket, tally_home):
     url = upload(bucket, "some/set.npz", b"first")
-    path, facts = storage.fetch(url)
+    path, facts = buckets.fetch(url)
     assert (path.name, path.read_bytes()) == ("set.npz", b"first")
     assert facts["objects"][0]["bytes"] == 5
     modified = path.stat().st_mtime_ns
-    assert storage.fetch(url) == (path, facts)
+    assert buckets.fetch(url) == (path, facts)
     assert path.stat().st_mtime_ns == modified
     upload(bucket, "some/set.npz", b"other")
-    other, changed = storage.fetch(url)
+    other, changed = buckets.fetch(url)
     assert other != path and other.read_bytes() == b"other"
     assert changed["objects"][0]["generation"] != facts["objects"][0]["generation"]
 
@@ -93,7 +93,7 @@ def test_an_object_is_fetched_once_a_generation(bucket, tally_home):
 def test_a_prefix_becomes_a_folder(bucket):
     for name in ("pets/cat/1.png", "pets/cat/2.png", "pets/dog/1.png", "petshop/x"):
         upload(bucket, name, name.encode())
-    path, facts = storage.fetch(f"gs://{bucket.name}/pets/")
+    path, facts = buckets.fetch(f"gs://{bucket.name}/pets/")
     found = sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
     assert found == ["cat/1.png", "cat/2.png", "dog/1.png"]
     assert (path / "dog/1.png").read_bytes() == b"pets/dog/1.png"
@@ -117,13 +117,13 @@ def test_an_object_overwritten_at_the_same_address_is_another_dataset(bucket):
 @pytest.mark.parametrize("name", ["nothing.npz", "no/prefix/"])
 def test_a_missing_object_is_one_line(bucket, tally_home, name):
     with pytest.raises(DataError, match=r"expected an object or prefix, got nothing there; check"):
-        storage.fetch(f"gs://{bucket.name}/{name}")
+        buckets.fetch(f"gs://{bucket.name}/{name}")
     assert not cached(tally_home)
 
 
 def test_a_missing_bucket_is_one_line(bucket):
     with pytest.raises(DataError, match=r"gs://nowhere-at-all/x: .* got no such bucket"):
-        storage.fetch("gs://nowhere-at-all/x")
+        buckets.fetch("gs://nowhere-at-all/x")
 
 
 def test_a_damaged_object_is_one_line_and_leaves_nothing(bucket, emulator, tally_home):
@@ -135,7 +135,7 @@ def test_a_damaged_object_is_one_line_and_leaves_nothing(bucket, emulator, tally
     for file in kept:
         file.write_bytes(b"precious-bytez")
     with pytest.raises(DataError, match=r"expected (CRC32C|whole data).*again"):
-        storage.fetch(url)
+        buckets.fetch(url)
     assert not cached(tally_home)
 
 
@@ -177,7 +177,7 @@ def test_an_object_name_that_could_leave_the_cache_is_refused(monkeypatch, tally
     with answering(200, {"items": [{**entry, "bucket": "bucket"}]}) as address:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
         with pytest.raises(DataError, match="object names that can be file names"):
-            storage.fetch("gs://bucket/set")
+            buckets.fetch("gs://bucket/set")
     assert not cached(tally_home)
 
 
@@ -185,7 +185,7 @@ def test_a_forbidden_object_is_one_line(monkeypatch):
     with answering(403) as address:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
         with pytest.raises(DataError, match=r"expected permission.*grant your account") as caught:
-            storage.fetch("gs://bucket/set.npz")
+            buckets.fetch("gs://bucket/set.npz")
     assert "\n" not in str(caught.value)
 
 
@@ -194,7 +194,7 @@ def test_a_server_that_only_fails_is_one_line_within_15_seconds(monkeypatch):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
         started = time.monotonic()
         with pytest.raises(DataError, match=r"expected an answer from") as caught:
-            storage.fetch("gs://bucket/set.npz")
+            buckets.fetch("gs://bucket/set.npz")
         assert time.monotonic() - started < 15
     assert "\n" not in str(caught.value)
 
@@ -203,17 +203,17 @@ def test_missing_credentials_are_one_line(monkeypatch, tmp_path):
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     with pytest.raises(DataError, match=r"expected Google credentials.*gcloud auth") as caught:
-        storage.fetch("gs://bucket/set.npz")
+        buckets.fetch("gs://bucket/set.npz")
     assert "\n" not in str(caught.value)
 
 
 FULL = """
 import resource, sys
-from tally import storage
+from tally import buckets
 from tally.errors import RunError
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    storage.fetch(sys.argv[1])
+    buckets.fetch(sys.argv[1])
 except RunError as error:
     print(error)
 """
