@@ -54,8 +54,8 @@ if command -v uv >/dev/null 2>&1; then
 	VIRTUAL_ENV=.venv uv pip install --quiet --require-hashes -r "requirements/$name.lock"
 	VIRTUAL_ENV=.venv uv pip install --quiet --no-deps --no-build-isolation -e .
 else
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "requirements/$name.lock"
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	.venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r "requirements/$name.lock"
+	.venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 fi
 echo "$want" >"$stamp"
 # dev holds everything that local does

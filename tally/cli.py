@@ -216,9 +216,12 @@ def main() -> NoReturn:
         sys.stderr.close()
         sys.exit(1)
     except Exception as error:
-        # click's usage errors: unknown command or option
+        # click's usage errors: an unknown command or option, a missing argument
         if (show := getattr(error, "format_message", None)) is None:
             raise
-        print(f"tally: {show()} See `tally --help`.", file=sys.stderr)
+        if said := show().rstrip("."):
+            variable = getattr(getattr(error, "param", None), "envvar", None)
+            remedy = f"pass {variable}=…" if variable else "see `tally --help`"
+            print(f"tally: {said}; {remedy}", file=sys.stderr)
         sys.exit(2)
     sys.exit(0)

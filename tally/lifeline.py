@@ -50,11 +50,10 @@ def end_group(group: int, grace_seconds: float = 2.0) -> None:
                 told.add(process.pid)
                 with contextlib.suppress(psutil.Error):
                     process.terminate()
-        psutil.wait_procs(alive, timeout=0.05)
+        time.sleep(0.02)
     for process in alive:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(alive, timeout=1.0)
 
 
 def _members(group: int) -> list[psutil.Process]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tally import storage
 from tally.errors import TallyError
+from tally.machines.catalogue import machine
 
 NEEDED_BYTES = 3 * 10**9
 
@@ -50,8 +51,9 @@ def findings() -> Iterator[Finding]:
         yield Finding("TALLY_HOME", True, str(home), "")
         yield Finding("disk", free >= NEEDED_BYTES, f"{free / 1e9:.1f} GB free", remedy)
     price = os.environ.get("TALLY_PRICE_PER_HOUR")
-    remedy = "the default is in tally/machines/local.yaml; set TALLY_PRICE_PER_HOUR to your own"
-    yield Finding("price", price is not None, price or "the default", remedy, needed=False)
+    found = f"${machine('local').price_usd_per_hour:.2f} an hour"
+    remedy = "a guess, see tally/machines/local.yaml; set TALLY_PRICE_PER_HOUR to your own"
+    yield Finding("price", price is not None, found, remedy, needed=False)
     for program in ("chromium",):
         path = shutil.which(program)
         remedy = "make test-deps (Debian, root); only tests of the report use it"

@@ -68,10 +68,15 @@ def _inner_loop(
         for v in (layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias)
     ]
     padded = [_pad(t, batch_size) for t in (sequences, *initial_state)]
-    h, c_last = _lstm()(tf.transpose(padded[0], [1, 0, 2]), *padded[1:], *weights)
-    h, c_last = h[:, :examples], c_last[:examples]
-    outputs = tf.transpose(h, [1, 0, 2]) if layer.return_sequences else h[-1][:, None]
-    return h[-1], outputs, [h[-1], c_last]
+    h, h_last, c_last = _lstm(layer.return_sequences)(
+        tf.transpose(padded[0], [1, 0, 2]), *padded[1:], *weights
+    )
+    h_last, c_last = h_last[:examples], c_last[:examples]
+    if layer.return_sequences:
+        outputs = tf.transpose(h[:, :examples], [1, 0, 2])
+    else:
+        outputs = h_last[:, None]
+    return h_last, outputs, [h_last, c_last]
 
 
 def _pad(tensor: Tensor, batch_size: int) -> Tensor:
@@ -83,8 +88,12 @@ def _pad(tensor: Tensor, batch_size: int) -> Tensor:
 
 
 @functools.cache
-def _lstm() -> Any:
-    """(x (T, B, F), h0, c0 (B, U), W (F, 4U), R (U, 4U), b (4U)) → h (T, B, U), last c (B, U)."""
+def _lstm(sequences: bool) -> Any:
+    """x (T, B, F), h0, c0 (B, U), W (F, 4U), R (U, 4U), b (4U) → h (T, B, U), last h, c (B, U).
+
+    Args:
+        sequences: whether h may have a gradient, or only the last h and c.
+    """
     import tensorflow as tf
 
     forward = tf.function(_forward, jit_compile=True, autograph=False)
@@ -94,10 +103,15 @@ def _lstm() -> Any:
     def lstm(x: Tensor, h0: Tensor, c0: Tensor, w: Tensor, r: Tensor, b: Tensor) -> Any:
         gates, h, c = forward(x, h0, c0, w, r, b)
 
-        def gradient(dh: Tensor, dc_last: Tensor) -> Any:
-            return backward(x, h0, c0, w, r, gates, h, c, dh, dc_last)
+        def gradient(dh: Tensor, dh_last: Tensor, dc_last: Tensor) -> Any:
+            dh = dh if sequences else None
+            dz, *others = backward(x, h0, c0, r, gates, h, c, dh, dh_last, dc_last)
+            # Outside the compiled part, so that a first layer, whose input has no use for it,
+            # does not pay for it.
+            dx = tf.reshape(tf.matmul(dz, w, transpose_b=True), tf.shape(x))
+            return dx, *others
 
-        return (h, c[-1]), gradient
+        return (h, h[-1], c[-1]), gradient
 
     return lstm
 
@@ -124,10 +138,10 @@ def _forward(x: Tensor, h0: Tensor, c0: Tensor, w: Tensor, r: Tensor, b: Tensor)
 
 
 def _backward(
-    x: Tensor, h0: Tensor, c0: Tensor, w: Tensor, r: Tensor,
-    gates: Tensor, h: Tensor, c: Tensor, dh_all: Tensor, dc_last: Tensor,
+    x: Tensor, h0: Tensor, c0: Tensor, r: Tensor, gates: Tensor, h: Tensor, c: Tensor,
+    dh_all: Tensor | None, dh_last: Tensor, dc_last: Tensor,
 ) -> Any:  # fmt: skip
-    """Gradients of x, h0, c0, w, r, b."""
+    """Gradients of the gates' inputs (T · B, 4U), and of h0, c0, w, r, b."""
     import tensorflow as tf
 
     steps, batch, features = x.shape
@@ -139,7 +153,8 @@ def _backward(
     def body(t: Tensor, dh: Tensor, dc: Tensor, kept: Any) -> Any:
         i, f, g, o = tf.split(tf.gather(gates, t), 4, axis=1)
         squashed = tf.gather(tanh_c, t)
-        dh = dh + tf.gather(dh_all, t)
+        if dh_all is not None:
+            dh = dh + tf.gather(dh_all, t)
         dc = dc + dh * o * (1 - squashed * squashed)
         dz = tf.concat(
             [
@@ -152,11 +167,11 @@ def _backward(
         )
         return t - 1, tf.matmul(dz, r, transpose_b=True), dc * f, kept.write(t, dz)
 
-    start = (steps - 1, tf.zeros_like(h0), dc_last, kept)
+    start = (steps - 1, dh_last, dc_last, kept)
     _, dh0, dc0, kept = tf.while_loop(lambda t, *_: t >= 0, body, start)
     dz = tf.reshape(kept.stack(), [-1, 4 * units])
     return (
-        tf.reshape(tf.matmul(dz, w, transpose_b=True), [steps, batch, features]),
+        dz,
         dh0,
         dc0,
         tf.matmul(tf.reshape(x, [-1, features]), dz, transpose_a=True),
