@@ -109,7 +109,7 @@ class Bars:
                 task, completed=total, total=total, cost=self._price.so_far(), visible=True
             )
         elif event["event"] == "note":
-            self._progress.console.print(event["message"], highlight=False)
+            self._progress.console.print(event["message"], markup=False, highlight=False)
 
     def tick(self) -> None:
         """The bars draw themselves."""
@@ -152,7 +152,7 @@ class Lines:
 
     def _say(self, text: str) -> None:
         self._said = time.monotonic()
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def display(console: Console, price: Price) -> Display:
