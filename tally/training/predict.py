@@ -68,4 +68,12 @@ def probabilities(model: Any, split: Split, meta: Meta, batch_size: int = 512) -
         traced(split.gather(np.arange(first, min(first + batch_size, len(split))))[0]).numpy()
         for first in range(0, len(split), batch_size)
     ]
-    return np.concatenate(parts)
+    return _normalised(np.concatenate(parts))
+
+
+def _normalised(outputs: Array) -> Array:
+    """Rows that sum to 1: a user's model may end in logits, whose softmax they then are."""
+    if np.allclose(outputs.sum(axis=1), 1.0, atol=1e-3) and outputs.min(initial=0.0) >= 0:
+        return outputs
+    shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]

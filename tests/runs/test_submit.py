@@ -2,11 +2,12 @@
 
 import json
 import re
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from command import QUICK, events, submit_json, tally
+from command import QUICK, TALLY, events, submit_json, tally
 
 from tally.costing.ledger import open_ledger
 
@@ -115,3 +116,21 @@ def test_readme_shows_the_example_as_it_is() -> None:
     blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     example = (PROJECT / "examples" / "mine.py").read_text()
     assert any(block.strip() in example for block in blocks)
+
+
+def test_two_runs_at_once_share_the_machine(home: Path) -> None:
+    both = [
+        subprocess.Popen([*TALLY, "submit", "cnn", *QUICK, "--json"], stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    said = [json.loads(process.communicate(timeout=120)[0]) for process in both]
+    assert [run["state"] for run in said] == ["succeeded", "succeeded"]
+    bills = [open_ledger().bill(run["id"]) for run in said]
+    rows = [row for run in said for row in open_ledger().usage([run["id"]])]
+    began = min(row.start_microseconds for row in rows)
+    ended = max(row.stop_microseconds for row in rows)
+    price = rows[0].price_usd_per_hour
+    # together they cost the machine once, not twice
+    union = price * (ended - began) / 3.6e9
+    assert float(sum(bill.hardware_usd for bill in bills)) == pytest.approx(union, rel=1e-6)
+    assert sum(bill.wall_seconds for bill in bills) > 1.5 * (ended - began) / 1e6
