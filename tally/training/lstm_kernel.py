@@ -148,6 +148,7 @@ def _backward(
     units = r.shape[0]
     h_before, c_before = tf.concat([h0[None], h[:-1]], 0), tf.concat([c0[None], c[:-1]], 0)
     tanh_c = tf.tanh(c)
+    back = tf.transpose(r)  # once, not in every step of the loop
     kept = tf.TensorArray(x.dtype, steps, element_shape=[batch, 4 * units])
 
     def body(t: Tensor, dh: Tensor, dc: Tensor, kept: Any) -> Any:
@@ -165,7 +166,7 @@ def _backward(
             ],
             axis=1,
         )
-        return t - 1, tf.matmul(dz, r, transpose_b=True), dc * f, kept.write(t, dz)
+        return t - 1, dz @ back, dc * f, kept.write(t, dz)
 
     start = (steps - 1, dh_last, dc_last, kept)
     _, dh0, dc0, kept = tf.while_loop(lambda t, *_: t >= 0, body, start)
