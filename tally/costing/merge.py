@@ -190,8 +190,9 @@ def _give_way(rows: list[Usage]) -> list[Usage]:
 
 def _rank(row: Usage) -> tuple[Any, ...]:
     """Who owns a moment that two rows of one worker claim: the greater."""
-    phase = _PHASES.index(row.phase)
-    return row.attempt, row.generation, row.start_microseconds, phase, row.pod_uid, row.container
+    phase, start = _PHASES.index(row.phase), row.start_microseconds
+    holder = row.pod_uid, row.container, row.source  # only so that no order of rows matters
+    return row.attempt, row.generation, start, phase, holder
 
 
 def _part(row: Usage, start: int, stop: int) -> Usage:
