@@ -3,7 +3,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help submit resume cancel runs logs compare bill report compile doctor \
 	test test-deps test-slow lint bench lock venv venv-dev clean
-export PIPELINE SET RUN STEP ENGINE JSON
+VALUES := PIPELINE SET RUN STEP ENGINE JSON
+$(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
+export $(VALUES)
 unexport MAKEFLAGS MFLAGS
 TALLY := .venv/bin/tally
 PYTHON := .venv/bin/python

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the run failed, 2 bad input, 130 interrupted.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -27,7 +28,11 @@ PipelineArgument = Annotated[
 ]
 SettingsOption = Annotated[
     list[str] | None,
-    typer.Option("--set", envvar="SET", metavar="NAME=VALUE", help="a parameter; can be repeated"),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="a parameter; can be repeated [env var: SET, as a shell splits words]",
+    ),
 ]
 RunArgument = Annotated[
     str, typer.Argument(envvar="RUN", help="a run's id, or as much of it as is unique")
@@ -45,13 +50,14 @@ def submit(
 ) -> None:
     """Compile and run a pipeline, with live progress; ends with the bill."""
     from tally.runs import local
-    from tally.spec import parse_settings
+    from tally.spec import parse_settings, split_settings
 
     if engine != "local":
         raise SpecError(
             f"ENGINE: expected local, got {engine}; this Tally runs on one machine only"
         )
-    _print_end(local.submit(pipeline, parse_settings(settings or []), _console(as_json)), as_json)
+    pairs = settings or split_settings(os.environ.get("SET", ""))
+    _print_end(local.submit(pipeline, parse_settings(pairs), _console(as_json)), as_json)
 
 
 @app.command()
@@ -60,7 +66,7 @@ def resume(run: RunArgument, as_json: JsonOption = False) -> None:
     from tally.costing.ledger import open_ledger
     from tally.runs import local
 
-    _print_end(local.resume(open_ledger().find_run(run), _console(as_json)), as_json)
+    _print_end(local.resume(open_ledger().find_run(run).id, _console(as_json)), as_json)
 
 
 @app.command()
@@ -96,9 +102,10 @@ def bill(run: RunArgument, as_json: JsonOption = False) -> None:
     """What a run used, by step and phase, and what that cost."""
     from tally.costing.ledger import open_ledger
     from tally.reports.text import bill_table
+    from tally.runs.listing import find
 
     ledger = open_ledger()
-    made = ledger.bill(ledger.find_run(run).id)
+    made = ledger.bill(find(ledger, run).id)
     if as_json:
         print(json.dumps(made.as_json()))
     else:
@@ -112,10 +119,10 @@ def report(
 ) -> None:
     """Write one self-contained HTML page: learning curve, money, confusion matrix, throughput."""
     from tally.costing.ledger import open_ledger
-    from tally.runs.listing import page
+    from tally.runs.listing import find, page
 
     ledger = open_ledger()
-    print(page(ledger, ledger.find_run(run), out))
+    print(page(ledger, find(ledger, run), out))
 
 
 @app.command()
@@ -126,12 +133,13 @@ def compare(
     """Runs side by side: parameters, metrics, cost."""
     from tally.costing.ledger import open_ledger
     from tally.reports import compare as comparison
+    from tally.runs.listing import find
 
     ledger = open_ledger()
     ids = [text for text in run.replace(",", " ").split() if text]
     if len(ids) < 2:
         raise SpecError(f'RUN: expected two runs or more, got "{run}"; pass RUN=a,b')
-    found = [ledger.find_run(text) for text in ids]
+    found = [find(ledger, text) for text in ids]
     pairs = [(record, ledger.bill(record.id)) for record in found]
     if as_json:
         print(json.dumps(comparison.compare_json(pairs)))

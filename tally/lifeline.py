@@ -7,8 +7,19 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
+
+
+def start_ticks(pid: int) -> int:
+    """When a process began, in the kernel's ticks since boot: with its id, it names the process.
+
+    Raises:
+        OSError: no such process, or no /proc.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[19])  # the 22nd of proc(5): starttime
 
 
 def when_gone(pid: int, action: Callable[[], None]) -> None:

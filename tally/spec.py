@@ -6,6 +6,7 @@ against it, and the steps after it receive the validated spec whole.
 
 import difflib
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,6 +98,20 @@ def refuse_secret(name: str) -> None:
             f"{name}: expected no secret among the parameters (they are logged and kept), got a "
             "name that looks like one; put it into the environment or a Kubernetes Secret"
         )
+
+
+def split_settings(text: str) -> list[str]:
+    """`epochs=5 dataset="my data/x.csv"` → its pairs, split into words as a shell does.
+
+    Raises:
+        SpecError: a quotation that does not end.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise SpecError(
+            f'SET: expected name=value pairs, got {text!r} ({error}); pass SET="epochs=5 seed=1"'
+        ) from error
 
 
 def parse_settings(pairs: list[str]) -> dict[str, str]:

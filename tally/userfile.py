@@ -20,13 +20,15 @@ def function(path: str, name: str) -> Callable[[], Any]:
     Raises:
         SpecError: no such file, it does not import, or it has no such function.
     """
-    file = Path(path).absolute()
+    file = Path(path).expanduser().absolute()
     if not file.is_file():
         raise SpecError(
             f"{path}: expected a Python file with {name}(), got no such file; check the path"
         )
     spec = importlib.util.spec_from_file_location(f"tally_user_{file.stem}", file)
     assert spec and spec.loader
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))  # for imports of the user's files beside it
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:

@@ -1,5 +1,7 @@
 """The bill on a terminal."""
 
+import math
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -21,11 +23,12 @@ def bill_table(bill: Bill) -> RenderableType:
     for name in ("seconds", "hardware", "software"):
         table.add_column(name, justify="right")
     step = None
-    for entry in shown.entries:
+    seconds = _tenths([entry.seconds for entry in shown.entries], bill.billed_seconds)
+    for entry, tenths in zip(shown.entries, seconds, strict=True):
         table.add_row(
             Text("" if entry.step == step else entry.step),
             Text(entry.phase),
-            f"{entry.seconds:.1f}",
+            f"{tenths / 10:.1f}",
             entry.hardware_usd,
             entry.software_usd,
         )
@@ -37,6 +40,16 @@ def bill_table(bill: Bill) -> RenderableType:
     table.add_section()
     table.add_row("total", "", "", shown.total_usd, "", style="bold")
     return Group(table, *(Text(line) for line in _below(bill, shown)))
+
+
+def _tenths(parts: list[float], total: float) -> list[int]:
+    """Parts in tenths that add up to the total in tenths, where the parts do: largest remainder."""
+    floors = [math.floor(10 * part) for part in parts]
+    short = round(10 * total) - sum(floors)
+    by_rest = sorted(range(len(parts)), key=lambda k: floors[k] - 10 * parts[k])
+    for k in by_rest[: max(0, short)]:
+        floors[k] += 1
+    return floors
 
 
 def _below(bill: Bill, shown: money.Money) -> list[str]:

@@ -45,7 +45,7 @@ def _end_alone(run_id: str, alone: threading.Event) -> None:
     alone.set()
     lifeline.end_group(os.getpgrp())
     ledger = open_ledger()
-    ledger.close_open_rows(run_id)
+    ledger.close_open_rows(run_id, int(os.environ["TALLY_ATTEMPT"]))
     ledger.update_run(
         run_id,
         state="interrupted",

@@ -7,6 +7,9 @@ import time
 
 import psutil
 
+from tally import lifeline
+from tally.steps.recorder import boot_id
+
 
 def new_run_id() -> str:
     """A UUIDv7 (RFC 9562): sortable by time, no two alike."""
@@ -19,14 +22,23 @@ def new_run_id() -> str:
 
 def owner() -> str:
     """This process, told apart from a later one with the same id."""
-    return f"{os.getpid()}:{psutil.Process().create_time():.2f}"
+    return _name(os.getpid())
 
 
 def living_owner(text: str) -> int | None:
     """The process id of a run's owner, None when it is gone."""
-    pid, _, created = text.partition(":")
-    with contextlib.suppress(psutil.Error, ValueError):
-        process = psutil.Process(int(pid))
-        if f"{process.create_time():.2f}" == created and process.status() != psutil.STATUS_ZOMBIE:
-            return process.pid
+    pid = text.partition(":")[0]
+    with contextlib.suppress(psutil.Error, OSError, ValueError):
+        alive = psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+        if alive and _name(int(pid)) == text:
+            return int(pid)
     return None
+
+
+def _name(pid: int) -> str:
+    """`pid:start:boot`; no wall clock is in it, which may be stepped while the process lives."""
+    try:
+        began = str(lifeline.start_ticks(pid))
+    except FileNotFoundError:  # a system without /proc
+        began = f"{psutil.Process(pid).create_time():.0f}"
+    return f"{pid}:{began}:{boot_id()}"

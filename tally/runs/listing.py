@@ -42,15 +42,26 @@ def listed() -> list[Row]:
     """All runs, newest first; one whose submit has died is closed on the way."""
     ledger = open_ledger()
     for run in ledger.runs():
-        if run.state == "running" and run.engine == "local" and living_owner(run.owner) is None:
-            close_dead(ledger, run)
+        _close_if_dead(ledger, run)
     bills = {bill.run_id: bill for bill in ledger.bills()}
     return [Row(run, bills[run.id]) for run in ledger.runs()]
 
 
-def close_dead(ledger: Ledger, run: RunRecord) -> None:
-    """End a run that nobody owns any more, at its last sign of life."""
-    ledger.close_open_rows(run.id)
+def find(ledger: Ledger, text: str) -> RunRecord:
+    """The run that `text` names, closed first if its submit has died.
+
+    Raises:
+        SpecError: none, or several.
+    """
+    run = ledger.find_run(text)
+    return ledger.find_run(run.id) if _close_if_dead(ledger, run) else run
+
+
+def _close_if_dead(ledger: Ledger, run: RunRecord) -> bool:
+    """End a run that nobody owns any more, at its last sign of life; whether it was one."""
+    if run.state != "running" or run.engine != "local" or living_owner(run.owner) is not None:
+        return False
+    ledger.close_open_rows(run.id, run.attempt)
     last = max((row.stop_microseconds for row in ledger.usage([run.id])), default=None)
     ledger.update_run(
         run.id,
@@ -59,6 +70,7 @@ def close_dead(ledger: Ledger, run: RunRecord) -> None:
         error="submit was killed",
         ended_at_microseconds=last or run.created_at_microseconds,
     )
+    return True
 
 
 def row_json(run: RunRecord, bill: Bill) -> dict[str, Any]:
@@ -92,7 +104,9 @@ def log_files(run_id: str, step: str) -> list[Path]:
     chosen = [path for path in found if not step or path.stem == step]
     if not chosen:
         names = ", ".join(path.stem for path in found) or "none yet"
-        raise SpecError(f"run {run_id}: expected a log of {step or 'a step'}, got {names}")
+        raise SpecError(
+            f"run {run_id}: expected a log of {step or 'a step'}, got {names}; leave STEP out"
+        )
     return chosen
 
 

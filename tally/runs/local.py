@@ -25,9 +25,10 @@ from tally.machines.catalogue import MachineType, machine
 from tally.models import registry as models
 from tally.runs import pipelines
 from tally.runs.identity import living_owner, new_run_id, owner
-from tally.runs.progress import Price, Tail, display
+from tally.runs.progress import Display, Price, Tail, display
 from tally.spec import Spec
 from tally.steps.recorder import Recorder, local_usage, started_microseconds
+from tally.userfile import is_user_file
 
 INTERRUPTED = 130
 POLL_SECONDS = 0.1
@@ -65,33 +66,37 @@ def submit(name: str, settings: dict[str, str], console: Console) -> Ended:
         spec=spec.model_dump(),
         created_at_microseconds=clock.now_microseconds(),
         value_of_hour_usd=here.value_of_hour_usd,
+        attempt=0,
     )
     folder = storage.run_folder(run.id)
-    reference = str(Path(name).absolute()) if name.endswith(".py") else name
-    with storage.atomic_file(folder / "run.json") as file:
-        asked = {"schema": 1, "pipeline": reference, "spec": run.spec}
-        file.write(json.dumps(asked).encode())
-    return _attempt(run, folder, here, ledger, console)
+    reference = str(pipelines.user_path(name)) if is_user_file(name) else name
+    with _signals() as received, _only_one(folder, run.id) as lock:
+        with storage.atomic_file(folder / "run.json") as file:
+            asked = {"schema": 1, "pipeline": reference, "spec": run.spec}
+            file.write(json.dumps(asked).encode())
+        return _attempt(run, folder, here, ledger, console, received, lock)
 
 
-def resume(run: RunRecord, console: Console) -> Ended:
+def resume(run_id: str, console: Console) -> Ended:
     """Go on with a run that was interrupted, cancelled or failed, from its last checkpoint.
 
     Raises:
         SpecError: it is alive, has succeeded, or its folder is gone.
     """
-    if run.state == "succeeded":
-        raise SpecError(
-            f"run {run.id}: expected one that did not finish, got one that succeeded; "
-            f"see `make bill RUN={run.id}`"
-        )
-    folder = storage.run_folder(run.id)
+    folder = storage.run_folder(run_id)
     if not (folder / "run.json").exists():
-        raise SpecError(f"run {run.id}: expected its folder {folder}, got none; submit it anew")
+        raise SpecError(f"run {run_id}: expected its folder {folder}, got none; submit it anew")
     here, ledger = machine("local"), open_ledger()
-    ledger.close_open_rows(run.id)
-    again = replace(run, attempt=run.attempt + 1, error="", ended_at_microseconds=None)
-    return _attempt(again, folder, here, ledger, console)
+    with _signals() as received, _only_one(folder, run_id) as lock:
+        run = ledger.run(run_id)  # as it is now that nobody else can change it
+        if run is None or run.state == "succeeded":
+            raise SpecError(
+                f"run {run_id}: expected one that did not finish, got one that succeeded; "
+                f"see `make bill RUN={run_id}`"
+            )
+        ledger.close_open_rows(run_id)
+        again = replace(run, error="", ended_at_microseconds=None)
+        return _attempt(again, folder, here, ledger, console, received, lock)
 
 
 def cancel(run: RunRecord) -> None:
@@ -122,65 +127,74 @@ def _check(spec: Spec) -> Spec:
     """What can be known to be wrong before a run exists; local paths become absolute."""
     models.find(spec.model)
     datasets.check(spec)
-    path = Path(spec.dataset)
-    known = "://" in spec.dataset or spec.dataset in datasets.names()
-    return spec if known else spec.model_copy(update={"dataset": str(path.absolute())})
+    paths = {}
+    if is_user_file(spec.model):
+        paths["model"] = str(pipelines.user_path(spec.model))
+    if "://" not in spec.dataset and spec.dataset not in datasets.names():
+        paths["dataset"] = str(pipelines.user_path(spec.dataset))
+    return spec.model_copy(update=paths)
 
 
 def _attempt(
-    run: RunRecord, folder: Path, here: MachineType, ledger: Ledger, console: Console
+    last: RunRecord,
+    folder: Path,
+    here: MachineType,
+    ledger: Ledger,
+    console: Console,
+    received: list[int],
+    lock: int,
 ) -> Ended:
-    """One life of a run, from its first process to its bill."""
-    with _only_one(folder, run.id), _signals() as received:
-        os.environ.update(
-            TALLY_RUN_ID=run.id,
-            TALLY_PIPELINE=run.pipeline,
-            TALLY_ATTEMPT=str(run.attempt),
-            TALLY_SUBMIT_PID=str(os.getpid()),
-            TALLY_HOME=str(storage.home()),
-            TALLY_CLOCK_OFFSET_MICROSECONDS=str(clock.OFFSET_MICROSECONDS),
-        )
-        run = replace(run, state="running", owner=owner())
-        ledger.put_run(run)
-        recorder = Recorder()
-        pid = os.getpid()
-        row = local_usage(
-            step="submit", worker="", pid=pid, container="submit", cores=0.0,
-            phase="startup" if run.attempt == 1 else "restart", start=started_microseconds(pid),
-        )  # fmt: skip
-        recorder.open(row, pid)
-        price = here.price_usd_per_hour + here.software_usd_per_hour
-        console.print(
-            f"[bold]{run.pipeline}[/] on this machine (${price:.4f} an hour), run {run.id}"
-            + (f", attempt {run.attempt}" if run.attempt > 1 else ""),
-            highlight=False,
-        )
-        failures = _watch(folder, received, console, price)
-        state, error, code = _outcome(folder, received, failures)
-        recorder.close(row, clock.now_microseconds())
-        recorder.stop()
-        ledger.close_open_rows(run.id)
-        ledger.update_run(
-            run.id,
-            state=state,
-            error=error,
-            owner="",
-            ended_at_microseconds=clock.now_microseconds(),
-        )
-        ended = ledger.run(run.id)
-        assert ended is not None
-        return Ended(ended, ledger.bill(run.id), code)
+    """The next life of a run, from its first process to its bill."""
+    run = replace(last, state="running", owner=owner(), attempt=last.attempt + 1)
+    os.environ.update(
+        TALLY_RUN_ID=run.id,
+        TALLY_PIPELINE=run.pipeline,
+        TALLY_ATTEMPT=str(run.attempt),
+        TALLY_SUBMIT_PID=str(os.getpid()),
+        TALLY_HOME=str(storage.home()),
+        TALLY_CLOCK_OFFSET_MICROSECONDS=str(clock.OFFSET_MICROSECONDS),
+    )
+    before_usd = float(ledger.bill(run.id).total_usd) if run.attempt > 1 else 0.0
+    ledger.put_run(run)
+    recorder = Recorder()
+    pid = os.getpid()
+    row = local_usage(
+        step="submit", worker="", pid=pid, container="submit", cores=0.0,
+        phase="startup" if run.attempt == 1 else "restart", start=started_microseconds(pid),
+    )  # fmt: skip
+    recorder.open(row, pid)
+    machine_usd = here.price_usd_per_hour + here.software_usd_per_hour
+    console.print(
+        f"[bold]{run.pipeline}[/] on this machine (${machine_usd:.2f} an hour, and your time at "
+        f"${run.value_of_hour_usd:.2f}), run {run.id}"
+        + (f", attempt {run.attempt}" if run.attempt > 1 else ""),
+        highlight=False,
+        soft_wrap=True,
+    )
+    price = Price(machine_usd + run.value_of_hour_usd, row.start_microseconds, before_usd)
+    failures = _watch(folder, received, display(console, price), lock)
+    state, error, code = _outcome(folder, received, failures)
+    recorder.close(row, clock.now_microseconds())
+    recorder.stop()
+    ledger.close_open_rows(run.id)
+    ledger.update_run(
+        run.id,
+        state=state,
+        error=error,
+        owner="",
+        ended_at_microseconds=clock.now_microseconds(),
+    )
+    ended = ledger.run(run.id)
+    assert ended is not None
+    return Ended(ended, ledger.bill(run.id), code)
 
 
-def _watch(
-    folder: Path, received: list[int], console: Console, price: float
-) -> list[dict[str, Any]]:
+def _watch(folder: Path, received: list[int], shown: Display, lock: int) -> list[dict[str, Any]]:
     """Drive the engine to its end, or end it on a signal; the `failed` events of its steps."""
     tail = Tail(folder)
-    shown = display(console, Price(price, time.monotonic()))
     failures: list[dict[str, Any]] = []
     unfinished: list[str] = []
-    engine = _start_engine(folder)
+    engine = _start_engine(folder, lock)
 
     def look() -> None:
         for event in tail.new():
@@ -217,8 +231,12 @@ def _watch(
     return failures
 
 
-def _start_engine(folder: Path) -> subprocess.Popen[bytes]:
-    """Kubeflow Pipelines' local runner in a session of its own, writing to the run's log."""
+def _start_engine(folder: Path, lock: int) -> subprocess.Popen[bytes]:
+    """Kubeflow Pipelines' local runner in a session of its own, writing to the run's log.
+
+    It holds the run's lock with submit: should submit be killed, nobody resumes the run before
+    the engine has ended it.
+    """
     log = folder / "logs" / "engine.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as output:
@@ -228,6 +246,7 @@ def _start_engine(folder: Path) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            pass_fds=[lock],
         )
 
 
@@ -264,8 +283,9 @@ def _signals() -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def _only_one(folder: Path, run_id: str) -> Iterator[None]:
+def _only_one(folder: Path, run_id: str) -> Iterator[int]:
     """Hold a run while it is alive: two submits of one run would share its checkpoints."""
+    folder.mkdir(parents=True, exist_ok=True)
     with storage.disk(folder), open(folder / "lock", "wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -274,4 +294,4 @@ def _only_one(folder: Path, run_id: str) -> Iterator[None]:
                 f"run {run_id}: expected one that is not running, got one that is; "
                 f"`make cancel RUN={run_id}` ends it"
             ) from error
-        yield
+        yield file.fileno()

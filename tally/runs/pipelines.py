@@ -22,6 +22,11 @@ def names() -> list[str]:
     return sorted(name for name in found if not name.startswith("_"))
 
 
+def user_path(name: str) -> Path:
+    """A path as the user wrote it, absolute: steps and a later resume run elsewhere."""
+    return Path(name).expanduser().absolute()
+
+
 def check(name: str) -> None:
     """Refuse a pipeline that is not there, without importing Kubeflow Pipelines.
 
@@ -29,7 +34,7 @@ def check(name: str) -> None:
         SpecError: no such pipeline (the nearest is named), or no such file.
     """
     if is_user_file(name):
-        if not Path(name).is_file():
+        if not user_path(name).is_file():
             raise SpecError(f"{name}: expected a Python file, got no such file; check the path")
     elif name not in names():
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
@@ -48,7 +53,7 @@ def load(name: str) -> Any:
         sys.path.insert(0, str(PROJECT))
     if is_user_file(name):
         chain = importlib.import_module("components.chain").chain
-        path = Path(name).absolute()
+        path = user_path(name)
         slug = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "own"
         return chain(slug, f"The user's own {path.name}.", model=str(path), dataset=str(path))
     return getattr(importlib.import_module(f"pipelines.{name}"), name)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tally import events
+from tally import clock, events
 
 LINE_SECONDS = 10.0
 
@@ -35,14 +35,16 @@ class Tail:
 
 @dataclass(frozen=True)
 class Price:
-    """What the machine costs while the run holds it."""
+    """What the run costs an hour, time included, since when, and what it had cost before."""
 
     usd_per_hour: float
-    began: float
+    began_microseconds: int
+    before_usd: float
 
     def so_far(self) -> str:
-        """The cost until now, for people."""
-        return f"${self.usd_per_hour * (time.monotonic() - self.began) / 3600:.4f}"
+        """The cost until now, as the bill will count it when no other run shares the machine."""
+        hours = (clock.now_microseconds() - self.began_microseconds) / 3.6e9
+        return f"${self.before_usd + self.usd_per_hour * hours:.4f}"
 
 
 class Display(Protocol):

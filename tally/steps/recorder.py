@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tally import clock
+from tally import clock, lifeline
 from tally.costing.usage import Phase, Usage
 from tally.machines.catalogue import machine
 
@@ -43,9 +43,8 @@ def started_microseconds(pid: int) -> int:
     psutil's create_time adds the boot time, which Linux tells in whole seconds only.
     """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks = int(fields[19])  # starttime, the 22nd: since boot
-        age_seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+        since_boot = lifeline.start_ticks(pid) / os.sysconf("SC_CLK_TCK")
+        age_seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot
     except (OSError, AttributeError):
         age_seconds = time.time() - psutil.Process(pid).create_time()
     return clock.now_microseconds() - int(max(0.0, age_seconds) * 1e6)
@@ -133,17 +132,18 @@ class Recorder:
     def _run(self) -> None:
         from tally.costing.ledger import open_ledger
 
-        try:
-            ledger = open_ledger()
-            last = False
-            while not last:
-                last = self._do_jobs()
-                alive = [self._sample(opened) for opened in self._open.values()]
+        ledger, last = None, False
+        while not last:
+            last = self._do_jobs()
+            alive = [self._sample(opened) for opened in self._open.values()]
+            try:
+                ledger = ledger or open_ledger()
                 ledger.write_usage([*self._unwritten, *alive])
                 self._unwritten.clear()
-                self.cpu_seconds = time.thread_time()
-        except Exception as error:  # metering never ends training; the step tells it at its end
-            self.error = error
+                self.error = None
+            except Exception as error:  # kept for the next heartbeat; told if it is the last
+                self.error = error
+            self.cpu_seconds = time.thread_time()
 
     def _do_jobs(self) -> bool:
         """Wait for a job or the next heartbeat, do what is there; True when told to stop."""

@@ -4,6 +4,7 @@ A process of its own that trains and tells its conductor how it goes, in JSON li
 file descriptor. SIGTERM and SIGINT end it after a checkpoint; so does the end of its conductor.
 """
 
+import hashlib
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ from tally.training.messages import (  # noqa: E402
     WorkerConfig,
     encode,
 )
+from tally.userfile import is_user_file  # noqa: E402
 
 Tell = Callable[[Message], None]
 
@@ -81,6 +83,9 @@ def _work(config: WorkerConfig, tell: Tell, stop: threading.Event) -> None:
         "batch_size": config.batch_size,
         "seed": config.seed,
     }
+    if is_user_file(config.model) and Path(config.model).is_file():
+        # an edited model must not go on from weights of what it was
+        spec["model_sha256"] = hashlib.sha256(Path(config.model).read_bytes()).hexdigest()
     folder = Path(config.checkpoint_folder)
     found = checkpoint.latest(folder, lambda line: tell(Note(line)))
     if found:
