@@ -105,7 +105,7 @@ def log_files(run_id: str, step: str) -> list[Path]:
     if not chosen:
         names = ", ".join(path.stem for path in found) or "none yet"
         raise SpecError(
-            f"run {run_id}: expected a log of {step or 'a step'}, got {names}; leave STEP out"
+            f"run {run_id}: expected a log of {step or 'a step'}, got {names}; pass one as STEP"
         )
     return chosen
 

@@ -97,3 +97,10 @@ def test_compare_of_one_run_is_refused_in_one_line() -> None:
     with pytest.raises(SpecError, match="expected two runs or more, got 1; pass RUN=") as error:
         compare([(run, story.bill(run))])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("parts", [[1.94, 0.66, 0.55, 3.25, 13.55], [0.04] * 9, [0.05], []])
+def test_printed_seconds_add_up(parts: list[float]) -> None:
+    from tally.reports.text import _tenths
+
+    assert sum(_tenths(parts, sum(parts))) == round(10 * sum(parts))

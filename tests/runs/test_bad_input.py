@@ -153,3 +153,30 @@ def test_json_output_is_json_only(tally_home: Path) -> None:
     done = tally("submit", "cnn", *QUICK, "--json")
     assert json.loads(done.stdout)["state"] == "succeeded"
     assert "prepare" in done.stderr
+
+
+def test_make_passes_values_on_as_they_are(tmp_path: Path) -> None:
+    """Nothing in a value is run or expanded, by make or by a shell."""
+    trap = tmp_path / "trap"
+    for hostile in (f"$(shell touch {trap})", f"`touch {trap}`", f"$$(touch {trap})", "a$b;c"):
+        done = subprocess.run(
+            ["make", "--no-print-directory", "submit", f"PIPELINE={hostile}"],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 2
+        assert repr(hostile) in done.stderr, done.stderr
+    assert not trap.exists()
+
+
+def test_set_is_split_as_a_shell_splits() -> None:
+    quoted = refused("submit", "cnn", SET="dataset='/no/such folder/x.csv' epochs=1")
+    assert "/no/such folder/x.csv" in quoted
+    assert "quotation" in refused("submit", "cnn", SET="dataset='open").lower()
+
+
+def test_a_tilde_is_the_users_home(tmp_path: Path) -> None:
+    line = refused("submit", "cnn", "--set", "dataset=~/none.csv", HOME=str(tmp_path))
+    assert "none.csv" in line

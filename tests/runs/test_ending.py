@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import Live, events, interrupt_group, submit_json, tally
+from command import Live, events, interrupt_group, submit_json, tally, wait_until
 from safetensors.numpy import load_file
 
 from tally.costing.ledger import open_ledger
@@ -117,3 +117,16 @@ def test_resume_of_a_finished_run_is_refused(tally_home: Path) -> None:
     done = submit_json("cnn", "--set", "epochs=1", "--set", "augment=1")
     again = tally("resume", done["id"])
     assert again.returncode == 2 and "succeeded" in again.stderr and again.stderr.count("\n") == 1
+
+
+def test_a_run_that_is_ending_alone_is_not_resumed_meanwhile(tally_home: Path) -> None:
+    with Live(tally_home, *LONG) as live:
+        live.until("started")
+        worker = live.worker()
+        worker.suspend()  # so that the engine needs its two seconds to end it
+        live.process.kill()
+        live.process.wait()
+        again = tally("resume", live.run_id)
+        assert again.returncode == 2 and "not running" in again.stderr
+        wait_until(live.gone, 10)
+        assert_closed(live.run_id, "interrupted")
