@@ -1,9 +1,10 @@
 # Every target is a line of `tally`; `make help` lists them. Values (PIPELINE, SET, RUN, …) reach it
 # through the environment and are never expanded here: `CRON="* * …"` would glob.
 .DEFAULT_GOAL := help
-.PHONY: help submit resume cancel runs logs compare bill report compile doctor \
-	test test-deps test-slow lint bench lock venv venv-dev clean
-VALUES := PIPELINE SET RUN STEP ENGINE JSON
+.PHONY: help submit resume cancel resize runs logs compare bill report compile doctor \
+	test test-deps test-slow test-cluster lint bench cluster-up cluster-down images \
+	lock venv venv-dev clean
+VALUES := PIPELINE SET RUN WORKERS STEP ENGINE JSON
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 unexport MAKEFLAGS MFLAGS
@@ -19,6 +20,8 @@ resume: venv ## go on with a run that did not finish: RUN=id
 	@$(TALLY) resume
 cancel: venv ## end a running run: RUN=id
 	@$(TALLY) cancel
+resize: venv ## another number of workers for a run that trains: RUN=id WORKERS=3
+	@$(TALLY) resize
 runs: venv ## list runs with their cost [JSON=1]
 	@$(TALLY) runs
 logs: venv ## what a run's steps wrote: RUN=id [STEP=train]
@@ -38,6 +41,14 @@ test: venv-dev lint ## all checks that need no root and no network
 	@$(PYTHON) -m pytest -m "not slow"
 test-slow: venv-dev ## long fault schedules
 	@$(PYTHON) -m pytest -m slow
+test-cluster: venv-dev ## against a real Kubernetes: KUBECONFIG's, else one of its own (Debian, root)
+	@tests/cluster/run.sh
+cluster-up: ## a one-node Kubernetes on this machine (Debian, root; built once, 7 to 15 minutes)
+	@tests/cluster/up.sh
+cluster-down: ## take it down
+	@tests/cluster/down.sh
+images: ## the image of all pods, with buildah (Debian, root) [BASE=image]
+	@scripts/images.sh
 test-deps: ## system programs that further tests use (Debian, root)
 	@sh scripts/test-deps.sh
 lint: venv-dev ## ruff, mypy --strict, import-linter

@@ -22,7 +22,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -31,9 +30,12 @@ import psutil
 
 from tally import clock
 from tally.data import registry
+from tally.data.format import open_dataset
 from tally.spec import Spec
 from tally.steps.recorder import HEARTBEAT_SECONDS, Recorder, local_usage
 from tally.training import messages as say
+from tally.training.coordinator.events import Told
+from tally.training.coordinator.server import Coordinator
 
 WINDOW_SECONDS, PAIRS = 4.0, 24
 CPU_SHARE, RATIO = 0.005, 0.995
@@ -69,27 +71,30 @@ def measure(home: Path, pairs: int) -> dict[str, float]:
     """Figures of so many pairs of windows."""
     folder, _ = registry.prepare(Spec())
     config = say.WorkerConfig(
-        dataset_folder=str(folder), model="cnn", epochs=100_000, batch_size=32,
-        learning_rate=0.0001, seed=0, checkpoint_folder=str(home / "checkpoints"),
-        checkpoint_seconds=30.0, model_folder=str(home / "model"), parent_pid=os.getpid(),
+        dataset=str(folder), dataset_fingerprint=open_dataset(folder).fingerprint, model="cnn",
+        epochs=100_000, batch_size=32, learning_rate=0.0001, seed=0,
+        checkpoint_folder=str(home / "checkpoints"), checkpoint_seconds=30.0,
+        model_folder=str(home / "model"), parent_pid=os.getpid(),
     )  # fmt: skip
-    config.write(home / "worker.json")
-    reading, writing = os.pipe()
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "tally.training.worker", str(home / "worker.json"), str(writing)],
-        pass_fds=[writing],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writing)
+    token = b"of-this-bench"
+    (home / "token").write_bytes(token)
     progress: queue.Queue[tuple[float, int]] = queue.Queue()
 
-    def listen() -> None:
-        with os.fdopen(reading, "rb") as lines:
-            for line in lines:
-                if isinstance(message := say.decode(line), say.Progress):
-                    progress.put((time.monotonic(), message.done_examples))
+    def told(event: object) -> None:
+        if isinstance(event, Told) and isinstance(message := say.decode(event.line), say.Progress):
+            progress.put((time.monotonic(), message.done_examples))
 
-    threading.Thread(target=listen, daemon=True).start()
+    coordinator = Coordinator(token, config.as_json(), told, workers=1)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "tally.training.worker"],
+        env={
+            **os.environ,
+            "TALLY_COORDINATOR": coordinator.address,
+            "TALLY_TOKEN_FILE": str(home / "token"),
+            "TALLY_WORKER": "0",
+        },
+        stderr=subprocess.DEVNULL,
+    )
     try:
         progress.get(timeout=60)
         recorder = Recorder()
@@ -109,6 +114,7 @@ def measure(home: Path, pairs: int) -> dict[str, float]:
     finally:
         worker.kill()
         worker.wait()
+        coordinator.close()
     random_state = np.random.default_rng(0)
     means = random_state.choice(ratios, (10_000, len(ratios))).mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])

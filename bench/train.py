@@ -94,23 +94,47 @@ def fresh(name: str, dataset: Dataset, seed: int) -> Any:
     return registry.build(name, dataset.meta)
 
 
+class Quiet:
+    """An outside that never pauses, and saves as a worker does."""
+
+    def __init__(self, saver: Any) -> None:
+        self.save = saver.save
+
+    def paused(self) -> bool:
+        return False
+
+    def stopping(self) -> bool:
+        return False
+
+    def tell(self, message: Any) -> None:
+        pass
+
+    def observe(self, observation: Any) -> None:
+        pass
+
+
 def tally(model: Any, dataset: Dataset, train: Split, seed: int) -> float:
-    from tally.training import epochs, loop
+    from tally.training import elastic, loop
     from tally.training.checkpoint import Position
     from tally.training.messages import WorkerConfig
+    from tally.training.saving import Saver
 
-    training = loop.prepare(model, dataset.meta, BATCH, RATE)
+    plan = loop.StepPlan(batch_size=BATCH, learning_rate=RATE, seed=seed)
+    training = loop.prepare(model, dataset.meta, plan)
     kept = {name: v.numpy() for name, v in loop.variables(training).items()}
-    loop.run(training, *train.gather(np.arange(16 * BATCH)))
+    loop.run(training, *train.gather(np.arange(16 * BATCH)), 0, 0)
     loop.assign(loop.variables(training), kept, "bench")
     with tempfile.TemporaryDirectory() as folder:
         config = WorkerConfig(
-            dataset_folder="", model=model.name, epochs=1, batch_size=BATCH, learning_rate=RATE,
-            seed=seed, checkpoint_folder=folder, checkpoint_seconds=30, model_folder="",
-            parent_pid=0,
+            dataset="", dataset_fingerprint="", model=model.name, epochs=1, batch_size=BATCH,
+            learning_rate=RATE, seed=seed, checkpoint_folder=folder, checkpoint_seconds=30,
+            model_folder="",
         )  # fmt: skip
+        saver = Saver(config, training, {}, lambda message: None)
+        standing = elastic.Standing(Position())
         began = time.perf_counter()
-        epochs.train(config, training, train, Position(), {}, lambda _: None, lambda: False)
+        elastic.train(config, training, train, standing, elastic.Place(), None, Quiet(saver))
+        saver.wait()
         return time.perf_counter() - began
 
 

@@ -19,6 +19,10 @@ def prepare(
     image_size_pixels: int,
     sequence_length: int,
     checkpoint_seconds: float,
+    workers: int,
+    max_workers: int,
+    virtual_shards: int,
+    deterministic: bool,
 ) -> dict:
     """Validate all parameters, then turn the source into memory-mapped shards, reused by content.
 
@@ -37,6 +41,10 @@ def prepare(
         "image_size_pixels": image_size_pixels,
         "sequence_length": sequence_length,
         "checkpoint_seconds": checkpoint_seconds,
+        "workers": workers,
+        "max_workers": max_workers,
+        "virtual_shards": virtual_shards,
+        "deterministic": deterministic,
     }
     prepared = run(pipeline, values)
     dataset_folder.uri = str(prepared.folder)

@@ -81,6 +81,20 @@ def cancel(run: RunArgument) -> None:
 
 
 @app.command()
+def resize(
+    run: RunArgument,
+    workers: Annotated[int, typer.Argument(envvar="WORKERS", help="how many from now on")],
+) -> None:
+    """Let a run that trains go on with another number of workers, up to its max_workers."""
+    from tally.costing.ledger import open_ledger
+    from tally.runs import local
+
+    found = open_ledger().find_run(run)
+    local.resize(found, workers)
+    print(f"asked {found.id} for {workers} workers; `make submit` shows what it does")
+
+
+@app.command()
 def runs(as_json: JsonOption = False) -> None:
     """List runs, newest first, with what each cost."""
     from tally.runs.listing import listed, rows_json

@@ -63,10 +63,30 @@ class Spec(BaseModel):
     checkpoint_seconds: float = _parameter(
         30.0, "time between checkpoints", "seconds", gt=0, le=86_400, allow_inf_nan=False
     )
+    workers: int = _parameter(
+        1, "processes (or pods) that train together; does not change the result", "count", ge=1,
+        le=256,
+    )  # fmt: skip
+    max_workers: int = _parameter(
+        0, "most workers a resize may ask for; 0 is as many as workers", "count", ge=0, le=256
+    )
+    virtual_shards: int = _parameter(
+        12, "parts that each batch is cut into for the workers", "count", ge=1, le=256
+    )
+    deterministic: bool = _parameter(
+        False, "weights equal bit by bit at any number of workers, more slowly", "true or false"
+    )
+
+    @property
+    def most_workers(self) -> int:
+        """The most workers this run may ever have."""
+        return self.max_workers or self.workers
 
 
 def allowed(field: FieldInfo) -> str:
     """The values a field allows, in words: `1 or more`, `more than 0`, `1 to 10`, `any text`."""
+    if field.annotation is bool:
+        return "true or false"
     bounds: dict[str, Any] = {}
     for rule in field.metadata:
         for name in ("ge", "gt", "le", "min_length"):
@@ -151,7 +171,7 @@ def validate(where: str, values: Mapping[str, Any]) -> Spec:
                 f"{where}: expected one of {', '.join(Spec.model_fields)}, got {name}; {hint}"
             )
     try:
-        return Spec.model_validate(dict(values))
+        spec = Spec.model_validate(dict(values))
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         field = Spec.model_fields[name]
@@ -162,3 +182,23 @@ def validate(where: str, values: Mapping[str, Any]) -> Spec:
             f"{where}: {name} must be {kind}{allowed(field)}, got {values[name]!s}; "
             f'pass SET="{name}={field.default}"'
         ) from error
+    _check_workers(where, spec)
+    return spec
+
+
+def _check_workers(where: str, spec: Spec) -> None:
+    """Refuse a gang that its own limits do not allow.
+
+    Raises:
+        SpecError: says which parameter to change.
+    """
+    if spec.most_workers < spec.workers:
+        raise SpecError(
+            f"{where}: max_workers must be {spec.workers} (workers) or more, got "
+            f'{spec.max_workers}; pass SET="max_workers={spec.workers}" or leave it out'
+        )
+    if spec.most_workers > spec.virtual_shards:
+        raise SpecError(
+            f"{where}: virtual_shards must be {spec.most_workers} (workers) or more, got "
+            f'{spec.virtual_shards}; pass SET="virtual_shards={spec.most_workers}" or fewer workers'
+        )

@@ -1,10 +1,12 @@
-"""Where things are kept: $TALLY_HOME, atomic writes, locks."""
+"""Where things are kept: $TALLY_HOME, $TALLY_STORE, atomic writes, locks."""
 
 import contextlib
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -37,13 +39,98 @@ def run_folder(run_id: str) -> Path:
     return home() / "runs" / run_id
 
 
-def store() -> Path:
-    """What outlives a run's processes: datasets/, runs/{run}/checkpoints/, registry/."""
+@dataclass(frozen=True)
+class CloudPath:
+    """A place in a bucket, as a value: naming one loads no client and reaches no network.
+
+    Attributes:
+        scheme: "gs" or "s3".
+        bucket: its name.
+        key: of an object, or of all below it; "" is the bucket itself. No slash at its ends.
+    """
+
+    scheme: str
+    bucket: str
+    key: str = ""
+
+    def __truediv__(self, part: str) -> "CloudPath":
+        return replace(self, key=f"{self.key}/{part.strip('/')}".lstrip("/"))
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.bucket}" + (f"/{self.key}" if self.key else "")
+
+    @property
+    def name(self) -> str:
+        """The last part of the key."""
+        return self.key.rpartition("/")[2]
+
+
+Location = Path | CloudPath
+
+_SCHEMES = ("gs", "s3")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
+_ANY_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+def location(text: str | os.PathLike[str]) -> Location:
+    """A place to keep things: gs://bucket/prefix, s3://bucket/prefix, or a path (made absolute).
+
+    Raises:
+        SpecError: another scheme, no bucket, or credentials in the address.
+    """
+    given = os.fspath(text)
+    found = _ANY_SCHEME.match(given)
+    if not found:
+        return Path(given).expanduser().absolute()
+    scheme, rest = found[1], given[found.end() :]
+    refuse_credentials(given)
+    bucket, _, key = rest.partition("/")
+    parts = key.strip("/").split("/") if key.strip("/") else []
+    if scheme not in _SCHEMES or not _BUCKET.fullmatch(bucket) or not all(map(_is_plain, parts)):
+        raise SpecError(
+            f"{given}: expected gs://bucket/prefix, s3://bucket/prefix or a path, got neither; "
+            "correct the address"
+        )
+    return CloudPath(scheme, bucket, "/".join(parts))
+
+
+def _is_plain(part: str) -> bool:
+    return part not in ("", ".", "..") and part.isprintable()
+
+
+def refuse_credentials(url: str) -> None:
+    """Refuse an address that carries a user, a password or a key, without repeating it.
+
+    Raises:
+        SpecError: it does; addresses are written to logs, ledgers and Kubernetes objects.
+    """
+    found = _ANY_SCHEME.match(url)
+    if found and set("@:") & set(url[found.end() :].partition("/")[0]):
+        raise SpecError(
+            f"{found[1]}://…: expected an address without credentials, got a ':' or '@' before its "
+            "first slash; take them out, and give them by the environment (AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS) or a mounted file"
+        )
+
+
+def store() -> Location:
+    """What outlives a run's processes: datasets/, runs/{run}/checkpoints/, registry/.
+
+    $TALLY_STORE: gs://, s3:// or a folder (a volume); else $TALLY_HOME.
+
+    Raises:
+        SpecError: TALLY_STORE is none of these, or has credentials in it.
+    """
     given = os.environ.get("TALLY_STORE")
-    return Path(given).absolute() if given else home()
+    if not given:
+        return home()
+    try:
+        return location(given)
+    except SpecError as error:
+        raise SpecError(f"TALLY_STORE: {error}") from error
 
 
-def checkpoint_folder(run_id: str) -> Path:
+def checkpoint_folder(run_id: str) -> Location:
     """Where a run's checkpoints are."""
     return store() / "runs" / run_id / "checkpoints"
 
@@ -116,3 +203,11 @@ def exclusive(path: Path) -> Iterator[None]:
             return
         finally:
             os.close(descriptor)
+
+
+def write_secret(path: Path, secret: bytes) -> None:
+    """Write what only this user may read; the file never exists with wider rights."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secret)

@@ -77,7 +77,7 @@ def check(spec: Spec) -> None:
     name = spec.dataset
     if name in names():
         packaged.package_file(*_packaged(name).FILE)
-    elif name.startswith("gs://"):
+    elif buckets.is_address(name):
         buckets.bucket_and_object(name)
     elif is_user_file(name):
         user.check(name)
@@ -106,7 +106,10 @@ def prepare(spec: Spec, progress: Callable[[int, int], None] | None = None) -> t
         {"schema": SCHEMA, **of_loader, "name": source.name, "content": source.identity}
     )
     label = re.sub(r"[^A-Za-z0-9._-]+", "-", source.name).strip(".-")[:60] or "dataset"
-    folder = storage.store() / "datasets" / f"{label}-{fingerprint[:16]}"
+    store = storage.store()
+    # in a bucket there is nothing to map into memory: datasets stay on this machine's disk
+    root = store if isinstance(store, Path) else storage.home()
+    folder = root / "datasets" / f"{label}-{fingerprint[:16]}"
     if (folder / DESCRIPTION).is_file():
         open_dataset(folder)
         return folder, True
@@ -132,9 +135,9 @@ def _reporting(content: Content, progress: Callable[[int, int], None]) -> Conten
 def _find(name: str, spec: Spec) -> _Source:
     if name in names():
         return _find_packaged(name, spec)
-    if name.startswith("gs://"):
+    if buckets.is_address(name):
         local, facts = buckets.fetch(name)
-        identity = [[part["name"], part["generation"]] for part in facts["objects"]]
+        identity = [[part["name"], part["version"]] for part in facts["objects"]]
         return _find_local(name, local, spec, [facts["bucket"], *identity], facts)
     if is_user_file(name):
         given = user.dataset(name)

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tally.errors import SpecError
+from tally.machines.shape import KubernetesShape
 
 _OVERRIDES = {
     "list_price_usd_per_hour": "TALLY_PRICE_PER_HOUR",
@@ -39,6 +40,7 @@ class MachineType(BaseModel):
         value_of_hour_usd: what an hour of waiting is worth where the user says nothing.
         source, date: where the price stands, and when it was read there.
         version: of the file, kept with every interval.
+        kubernetes: what a worker on it asks for there; None where it is no node of a cluster.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +54,7 @@ class MachineType(BaseModel):
     source: str = Field(min_length=1)
     date: datetime.date
     version: str = Field(min_length=1)
+    kubernetes: KubernetesShape | None = None
 
     @property
     def price_usd_per_hour(self) -> float:
@@ -135,7 +138,7 @@ def _machine_type(
         )
     except ValidationError as error:
         first = error.errors()[0]
-        key = f"machine_types.{name}.{first['loc'][0]}"
+        key = ".".join(["machine_types", name, *map(str, first["loc"])])
         got = "nothing" if first["type"] == "missing" else repr(first["input"])
         raise SpecError(
             f"{path}: expected a value for {key} ({first['msg'].lower()}), got {got}; "

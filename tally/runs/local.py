@@ -123,6 +123,30 @@ def cancel(run: RunRecord) -> None:
         time.sleep(POLL_SECONDS)
 
 
+def resize(run: RunRecord, workers: int) -> None:
+    """Ask the conductor of a run that trains for another number of workers.
+
+    Raises:
+        SpecError: it does not train now, or may not have so many.
+        RunError: its conductor does not answer.
+    """
+    try:
+        control = json.loads((storage.run_folder(run.id) / "conductor.json").read_text())
+    except OSError as error:
+        raise SpecError(
+            f"run {run.id}: expected one that trains, got {run.state}; see `make runs`"
+        ) from error
+    most = Spec.model_validate(run.spec).most_workers
+    if not 1 <= workers <= most:
+        raise SpecError(
+            f"run {run.id}: expected 1 to {most} workers (max_workers), got {workers}; "
+            f'submit with SET="max_workers={max(workers, 1)}"'
+        )
+    from tally.training.coordinator.resizing import ask_resize
+
+    ask_resize(control["address"], control["token"].encode(), workers)
+
+
 def _check(spec: Spec) -> Spec:
     """What can be known to be wrong before a run exists; local paths become absolute."""
     models.find(spec.model)

@@ -106,6 +106,7 @@ class Recorder:
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._open: dict[str, _Open] = {}
         self._unwritten: list[Usage] = []
+        self._flushed: list[threading.Event] = []
         self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
         self.cpu_seconds = 0.0
         self.error: Exception | None = None
@@ -119,6 +120,16 @@ class Recorder:
     def close(self, row: Usage, end: int, cpu_seconds: float | None = None) -> None:
         """End a row at `end`; cpu_seconds is the life's exact total where the caller knows it."""
         self._jobs.put(lambda: self._closed(row, end, cpu_seconds))
+
+    def waited(self, row: Usage, seconds: float) -> None:
+        """Say how long the holder of an open row has waited in barriers so far."""
+        self._jobs.put(lambda: self._waited(row, seconds))
+
+    def flush(self, timeout_seconds: float = 5.0) -> None:
+        """Wait until all that was said so far is in the ledger."""
+        written = threading.Event()
+        self._jobs.put(lambda: self._flushed.append(written))
+        written.wait(timeout_seconds)
 
     def write(self, rows: list[Usage]) -> None:
         """Write rows that were made elsewhere."""
@@ -141,6 +152,8 @@ class Recorder:
                 ledger.write_usage([*self._unwritten, *alive])
                 self._unwritten.clear()
                 self.error = None
+                while self._flushed:
+                    self._flushed.pop().set()
             except Exception as error:  # kept for the next heartbeat; told if it is the last
                 self.error = error
             self.cpu_seconds = time.thread_time()
@@ -167,6 +180,10 @@ class Recorder:
         opened = self._open.pop(row.usage_id)
         last = self._sample(opened, cpu_seconds)
         self._unwritten.append(replace(last, end_microseconds=end, heartbeat_at_microseconds=end))
+
+    def _waited(self, row: Usage, seconds: float) -> None:
+        if opened := self._open.get(row.usage_id):
+            opened.row = replace(opened.row, wait_seconds=seconds)
 
     def _sample(self, opened: _Open, cpu_seconds: float | None = None) -> Usage:
         """The row as of now: its process's CPU time and the integral of its memory so far."""

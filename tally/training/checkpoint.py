@@ -5,9 +5,11 @@ both tells a torn or rotten file from a good one. The last two are kept.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from tally.data.format import Array
-from tally.errors import SpecError, check_schema
-from tally.storage import atomic_file
+from tally.errors import RunError, SpecError, check_schema
+from tally.storage import CloudPath, Location, atomic_file
 from tally.training.messages import EpochEnd
 
 SCHEMA = 1
 KEPT = 2
+STORE_SECONDS = 30.0  # for an object store to take or give a checkpoint
 _PATTERN = "checkpoint-*.safetensors"
 
 
@@ -68,11 +71,13 @@ class Checkpoint:
     tensors: Mapping[str, Array]
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> Path:
+def save(folder: Location, checkpoint: Checkpoint) -> Location:
     """Write a checkpoint, synced, then let go of all but the one before it.
 
+    In a bucket it is one object, which appears there whole or not at all.
+
     Raises:
-        RunError: the disk is full; older checkpoints are untouched.
+        RunError: the disk is full, or the store does not take it; older ones are untouched.
     """
     position = checkpoint.position
     name = f"checkpoint-{position.epoch:06d}-{position.offset:012d}.safetensors"
@@ -82,18 +87,18 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
         "position": asdict(position),
         "saved_at_microseconds": checkpoint.saved_at_microseconds,
     }
-    write_tensors(folder / name, checkpoint.tensors, state)
-    older = [path for path in _newest_first(folder) if path.name < name]
-    for path in _newest_first(folder):
-        # What lies ahead of this one was left by a file that could not be read.
-        if path.name != name and path not in older[: KEPT - 1]:
-            path.unlink(missing_ok=True)
-    for left in folder.glob(f".{_PATTERN}.*.tmp"):
-        left.unlink(missing_ok=True)
+    if isinstance(folder, Path):
+        write_tensors(folder / name, checkpoint.tensors, state)
+        _prune(folder, name)
+        return folder / name
+    with tempfile.TemporaryDirectory() as scratch:
+        write_tensors(Path(scratch) / name, checkpoint.tensors, state)
+        upload(folder, [Path(scratch) / name])
+    _prune_bucket(folder, name)
     return folder / name
 
 
-def latest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
+def latest(folder: Location, say: Callable[[str], None]) -> Checkpoint | None:
     """The newest checkpoint that is whole; None where there is none.
 
     Args:
@@ -102,22 +107,24 @@ def latest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
 
     Raises:
         SchemaError: a newer Tally wrote it.
+        RunError: the store does not answer.
     """
-    for path in _newest_first(folder):
-        try:
-            tensors, state = read_tensors(path)
-        except ValueError as error:
-            say(f"{path.name}: expected a whole checkpoint, got {error}; using the one before it")
-            continue
-        check_schema(str(path), int(state["schema"]), SCHEMA)
-        facts = state["position"]
-        history = tuple(EpochEnd(**epoch) for epoch in facts.pop("history"))
-        position = Position(**facts, history=history)
-        return Checkpoint(state["spec"], position, state["saved_at_microseconds"], tensors)
+    with contextlib.closing(_newest_copies(folder)) as copies:
+        for path in copies:
+            try:
+                tensors, state = read_tensors(path)
+            except ValueError as error:
+                say(f"{path.name}: expected a whole checkpoint, got {error}; trying an older one")
+                continue
+            check_schema(str(path), int(state["schema"]), SCHEMA)
+            facts = state["position"]
+            history = tuple(EpochEnd(**epoch) for epoch in facts.pop("history"))
+            position = Position(**facts, history=history)
+            return Checkpoint(state["spec"], position, state["saved_at_microseconds"], tensors)
     return None
 
 
-def require_same(checkpoint: Checkpoint, spec: Mapping[str, str | int], folder: Path) -> None:
+def require_same(checkpoint: Checkpoint, spec: Mapping[str, str | int], folder: Location) -> None:
     """Refuse a checkpoint that another spec made.
 
     Raises:
@@ -181,3 +188,72 @@ def _newest_first(folder: Path) -> list[Path]:
     with contextlib.suppress(OSError):
         return sorted(folder.glob(_PATTERN), reverse=True)
     return []
+
+
+def _prune(folder: Path, name: str) -> None:
+    older = [path for path in _newest_first(folder) if path.name < name]
+    for path in _newest_first(folder):
+        # What lies ahead of this one was left by a file that could not be read.
+        if path.name != name and path not in older[: KEPT - 1]:
+            path.unlink(missing_ok=True)
+    for left in folder.glob(f".{_PATTERN}.*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def upload(folder: CloudPath, paths: Sequence[Path]) -> None:
+    """Local files to a bucket, one after another; those that do not exist are left out.
+
+    Raises:
+        RunError: not within STORE_SECONDS.
+    """
+    from tally.buckets.objects import reach, told
+    from tally.buckets.patience import patiently, within
+
+    def work() -> None:
+        objects = reach(folder)
+        for path in paths:
+            if not path.exists():
+                continue
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            with open(path, "rb") as file:
+                send = functools.partial(objects.upload, (folder / path.name).key, file, digest)
+                patiently(send, STORE_SECONDS)
+
+    with told(folder, RunError):
+        within(STORE_SECONDS, work)
+
+
+def _prune_bucket(folder: CloudPath, name: str) -> None:
+    from tally.buckets.objects import reach, told
+    from tally.buckets.patience import within
+
+    def work() -> None:
+        objects, new = reach(folder), (folder / name).key
+        names = sorted(entry.name for entry in objects.below(f"{folder.key}/checkpoint-"))
+        older = [found for found in names if found < new][-(KEPT - 1) :]
+        for found in names:
+            if found != new and found not in older:
+                objects.remove(found)
+
+    with told(folder, RunError):
+        within(STORE_SECONDS, work)
+
+
+def _newest_copies(folder: Location) -> Generator[Path, None, None]:
+    """Local files of the checkpoints, the newest first; copies are gone after the next step."""
+    if isinstance(folder, Path):
+        yield from _newest_first(folder)
+        return
+    from tally.buckets.objects import download, reach, told
+    from tally.buckets.patience import patiently
+
+    with told(folder, RunError):
+        objects = reach(folder)
+        prefix = f"{folder.key}/checkpoint-"
+        found = patiently(lambda: objects.below(prefix), STORE_SECONDS)
+    for entry in sorted(found, key=lambda entry: entry.name, reverse=True):
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / entry.name.rpartition("/")[2]
+            with told(folder, RunError):
+                download(objects, entry, path, STORE_SECONDS)
+            yield path

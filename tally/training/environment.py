@@ -33,3 +33,12 @@ def load_keras() -> ModuleType:
         if collecting:
             gc.enable()
     return cast(ModuleType, keras)
+
+
+def use_cores(cores: int) -> None:
+    """Let TensorFlow compute with so many threads; before its first operation, 0 for all cores."""
+    if cores:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(cores)
+        tf.config.threading.set_inter_op_parallelism_threads(1)

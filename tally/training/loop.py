@@ -1,18 +1,23 @@
-"""Several optimiser steps in one TensorFlow call, with a result that no grouping can change.
+"""Training steps: many in one TensorFlow call for a lone worker, or one as a gang's share.
 
-A step is gradients → (a gang's all_reduce will stand here) → apply; gradients are sums over a
-step's examples divided by the global batch's true size, so that shares of a batch add up.
+A step is gradients → (a gang's sum over its ranks stands here) → apply; gradients are sums over
+examples divided by the step's true size, so that shares of a step add up to the whole.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tally.data.format import Array, Meta
 from tally.errors import SpecError
-from tally.training import lstm_kernel, optimiser
+from tally.training import lstm_kernel, order, parts
+from tally.training.gradients import Problem, losses_by_example
+from tally.training.moment import Moment as Moment
+from tally.training.moment import StepPlan as StepPlan
+from tally.training.moment import Total as Total
+from tally.training.moment import rows as rows
 
 Tensor = Any
 
@@ -24,17 +29,19 @@ class Training:
     Attributes:
         model: the keras.Model.
         optimizer: its keras optimizer, built.
-        batch_size: examples of one optimiser step; the last of a call may have fewer.
-        call: (x as stored (n, …), y int32 (n,)) → (steps done, loss sums, correct), see `run`.
+        plan: of its steps.
+        problem: what is traced.
+        traced: TensorFlow's functions by name, made when they are first needed.
     """
 
     model: Any
     optimizer: Any
-    batch_size: int
-    call: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+    plan: StepPlan
+    problem: Problem
+    traced: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
 
-def prepare(model: Any, meta: Meta, batch_size: int, learning_rate: float) -> Training:
+def prepare(model: Any, meta: Meta, plan: StepPlan) -> Training:
     """Trace the training of a model on a dataset's examples; changes no variable.
 
     A compiled model keeps its optimizer and loss; another gets Adam and cross-entropy.
@@ -42,30 +49,112 @@ def prepare(model: Any, meta: Meta, batch_size: int, learning_rate: float) -> Tr
     import keras
 
     compiled = getattr(model, "optimizer", None) is not None
-    optimizer = model.optimizer if compiled else keras.optimizers.Adam(learning_rate)
+    optimizer = model.optimizer if compiled else keras.optimizers.Adam(plan.learning_rate)
     optimizer.build(model.trainable_variables)
-    losses = _losses(model.loss if compiled else None, len(meta.class_names))
-    lstm_kernel.fuse(model, batch_size)
-    call = _traced(model, optimizer, losses, meta, batch_size)
-    return Training(model, optimizer, batch_size, call)
+    losses = losses_by_example(model.loss if compiled else None, len(meta.class_names))
+    training = Training(model, optimizer, plan, Problem(model, optimizer, losses, meta, plan.seed))
+    if plan.deterministic:
+        _shards(training)
+    else:
+        _lone(training)
+    return training
 
 
-def run(training: Training, x: Array, y: Array) -> tuple[Array, Array]:
-    """Train on consecutive batches, one optimiser step each.
+def run(training: Training, x: Array, y: Array, epoch: int, offset: int) -> tuple[Array, Array]:
+    """Train alone on consecutive batches, one optimiser step each; not in deterministic mode.
 
     Args:
         training: its variables are updated.
         x: (n, *input_shape) as stored; n may be any multiple of the batch size, and beyond one
             only at the end of an epoch.
         y: labels (n,).
+        epoch, offset: where in the epoch's order x begins.
 
     Returns:
         A step's summed loss, float32 (steps,), and its number of right answers, int32 (steps,);
         both end with the first step whose loss is not finite: no later one was done.
     """
-    steps, losses, correct = training.call(x, y)
+    steps, losses, correct = _lone(training)(x, y, np.array([epoch, offset], np.int64))
     done = int(steps)
     return losses.numpy()[:done], correct.numpy()[:done]
+
+
+def compute(training: Training, x: Array, y: Array, moment: Moment, flags: Array) -> Any:
+    """This rank's part of a step; changes no variable.
+
+    Args:
+        training: what is trained.
+        x, y: the examples of `rows`, x as stored.
+        moment: which step, and whose part of it.
+        flags: float32 (2,): added up over the ranks.
+
+    Returns:
+        A float32 tensor (size,), laid out as tally.training.parts says; in deterministic mode an
+        array of one such row for each virtual shard of this rank, the flags in the first.
+    """
+    import tensorflow as tf
+
+    plan, (first, _) = training.plan, rows(training.plan, moment)
+    where = np.array([moment.epoch, moment.offset + first, moment.examples], np.int64)
+    if plan.deterministic:
+        return _shard_rows(training, x, y, moment, where, flags)
+    if len(y):
+        return _part(training, moment.world_size)(x, y, where, flags)
+    nothing = np.zeros(parts.layout(training.problem).size - len(flags), np.float32)
+    return tf.constant(np.append(nothing, flags))
+
+
+def totals(training: Training, vector: Any) -> Total:
+    """What the sum of a step's parts says, without applying it."""
+    loss_sum, correct, examples, *flags = parts.tail(vector).tolist()
+    return Total(loss_sum, round(correct), round(examples), (flags[0], flags[1]))
+
+
+def apply(training: Training, vector: Any) -> None:
+    """Take the step: put the sum of its parts into the variables."""
+    _traced(training, "apply", lambda: parts.trace_apply(training.problem))(vector)
+
+
+def size_dependent(training: Training) -> str:
+    """One line about layers that make a default gang's result depend on its size, or ""."""
+    import keras
+
+    named = sorted(training.problem.not_by_row)
+    named += [
+        layer.name
+        for layer in training.model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    if not named:
+        return ""
+    return (
+        f"{training.model.name}: what {', '.join(named)} computes depends on which examples share "
+        'a worker, so weights depend on the number of workers; SET="deterministic=true" ends that'
+    )
+
+
+def warm(training: Training) -> None:
+    """Trace and compile every shape that gangs of 1 … max_workers bring; changes no variable.
+
+    It takes real steps on zeros, and puts back every variable as it was.
+    """
+    plan, meta = training.plan, training.problem.meta
+    kept = {name: v.numpy() for name, v in variables(training).items()}
+    x = np.zeros((plan.batch_size, *meta.input_shape), meta.input_dtype)
+    y = np.zeros(plan.batch_size, np.int32)
+    if not plan.deterministic:
+        run(training, x, y, 0, 0)
+    met = set()
+    for world_size in range(1, plan.max_workers + 1):
+        moment = Moment(0, 0, plan.batch_size, world_size - 1, world_size)
+        pad = 0 if plan.deterministic else padded_rows(training, world_size)
+        if (plan.max_workers > 1 or plan.deterministic) and pad not in met:
+            met.add(pad)
+            first, last = rows(plan, moment)
+            vector = compute(training, x[first:last], y[first:last], moment, np.zeros(2, "f4"))
+            apply(training, vector.sum(0) if plan.deterministic else vector)
+    for name, variable in variables(training).items():
+        variable.assign(kept[name])
 
 
 def variables(training: Training) -> dict[str, Any]:
@@ -94,99 +183,54 @@ def assign(targets: dict[str, Any], tensors: dict[str, Array], where: str) -> No
         variable.assign(tensors[name])
 
 
-def _losses(loss: Any, classes: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """(labels (n,), probabilities (n, classes)) → loss by example (n,)."""
-    import keras
-    import tensorflow as tf
-
-    if loss is None:
-        return keras.losses.sparse_categorical_crossentropy  # type: ignore[no-any-return]
-    found = keras.losses.get(loss)
-    by_example = found.call if isinstance(found, keras.losses.Loss) else found
-    name = str(getattr(found, "name", None) or getattr(found, "__name__", ""))
-    packaged = str(by_example.__module__).startswith("keras.")
-    one_hot = packaged and "sparse" not in name  # a loss of the user's own gets plain labels
-
-    def losses(y: Tensor, outputs: Tensor) -> Tensor:
-        target = tf.one_hot(y, classes) if one_hot else y
-        values = by_example(target, outputs)
-        return tf.reduce_mean(tf.reshape(values, [tf.shape(y)[0], -1]), axis=1)
-
-    return losses
+def padded_rows(training: Training, world_size: int) -> int:
+    """Rows that a rank's function is compiled for."""
+    plan = training.plan
+    return order.largest_share(plan.batch_size, world_size, plan.virtual_shards)
 
 
 def _traced(
-    model: Any, optimizer: Any, losses: Any, meta: Meta, batch_size: int
-) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
-    """The call of a Training: a loop over the steps, with any number of examples."""
-    import tensorflow as tf
-
-    apply = optimiser.apply_function(optimizer, model.trainable_variables)
-
-    def step(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        examples = tf.cast(tf.shape(y)[0], tf.float32)
-        loss, right, gradients = _gradients(model, optimizer, losses, scaled(x, meta), y, examples)
-        apply(gradients)
-        return loss, right
-
-    def call(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        steps = (tf.shape(y)[0] + batch_size - 1) // batch_size
-        found = tf.TensorArray(tf.float32, steps), tf.TensorArray(tf.int32, steps)
-
-        def body(i: Tensor, _: Tensor, sums: Any, rights: Any) -> Any:
-            here = slice(i * batch_size, (i + 1) * batch_size)
-            loss, right = step(x[here], y[here])
-            return i + 1, tf.math.is_finite(loss), sums.write(i, loss), rights.write(i, right)
-
-        done, _, sums, rights = tf.while_loop(
-            lambda i, finite, *_: (i < steps) & finite,
-            body,
-            (tf.constant(0), tf.constant(True), *found),
-            parallel_iterations=1,
-        )
-        return done, sums.stack(), rights.stack()
-
-    signature = [
-        tf.TensorSpec((None, *meta.input_shape), meta.input_dtype),
-        tf.TensorSpec((None,), tf.int32),
-    ]
-    traced = tf.function(call, input_signature=signature, autograph=False)
-    return traced.get_concrete_function()  # type: ignore[no-any-return]
+    training: Training, name: str, trace: Callable[[], Callable[..., Any]]
+) -> Callable[..., Any]:
+    if name not in training.traced:
+        training.traced[name] = trace()
+    return training.traced[name]
 
 
-def _gradients(
-    model: Any, optimizer: Any, losses: Any, x: Tensor, y: Tensor, batch_examples: Tensor
-) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Summed loss, right answers, and this part's share of the gradients of the whole batch.
-
-    Args:
-        model, optimizer, losses: what is trained.
-        x, y: the part of the global batch that is computed here.
-        batch_examples: true size of the global batch.
-    """
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        outputs = model(x, training=True)
-        loss = tf.reduce_sum(losses(y, outputs))
-        if model.losses:  # what layers add, once a batch: each example's share of it
-            loss += tf.add_n(model.losses) * tf.cast(tf.shape(y)[0], tf.float32)
-        target = optimizer.scale_loss(loss / batch_examples)
-    # An embedding's gradient comes as one row a lookup. Summed here: rows of a token that
-    # reach an optimiser apart are squared apart by Keras, and would be different in a gang.
-    gradients = [
-        g if g is None else tf.convert_to_tensor(g)
-        for g in tape.gradient(target, [v.value for v in model.trainable_variables])
-    ]
-    answers = tf.argmax(outputs, axis=-1, output_type=tf.int32)
-    return loss, tf.reduce_sum(tf.cast(answers == y, tf.int32)), gradients
+def _lone(training: Training) -> Callable[..., Any]:
+    batch_size = training.plan.batch_size
+    return _traced(training, "lone", lambda: parts.trace_lone(training.problem, batch_size))
 
 
-def scaled(x: Tensor, meta: Meta) -> Tensor:
-    """Stored values as the model takes them: float32 × input_scale, tokens as they are."""
-    import tensorflow as tf
+def _part(training: Training, world_size: int) -> Callable[..., Any]:
+    """Of a world size; one for all where nothing is compiled for a fixed shape."""
+    problem, pad = training.problem, padded_rows(training, world_size)
+    name = f"part {pad}" if lstm_kernel.fitting(training.model) else "part"
+    return _traced(training, name, lambda: parts.trace_part(problem, pad))
 
-    if meta.kind == "tokens":
-        return x
-    x = tf.cast(x, tf.float32)
-    return x if meta.input_scale == 1 else x * np.float32(meta.input_scale)
+
+def _shards(training: Training) -> Callable[..., Any]:
+    plan = training.plan
+    pad = padded_rows(training, plan.virtual_shards)  # of one shard
+    return _traced(training, "shards", lambda: parts.trace_shards(training.problem, pad))
+
+
+def _shard_rows(
+    training: Training, x: Array, y: Array, moment: Moment, where: Array, flags: Array
+) -> Array:
+    """Deterministic mode's result; shards without examples give zeros."""
+    plan = training.plan
+    begin, end = order.share(moment.rank, moment.world_size, plan.virtual_shards)
+    bounds = order.shard_bounds(moment.examples, plan.virtual_shards)[begin : end + 1]
+    filled = np.flatnonzero(np.diff(bounds))
+    if len(filled):
+        edges = np.append(bounds[filled], bounds[-1]) - bounds[0]
+        computed = parts.on_host(_shards(training)(x, y, edges, where, flags))
+        if len(filled) == end - begin:
+            return computed
+    found = np.zeros((end - begin, parts.layout(training.problem).size), np.float32)
+    if len(filled):
+        found[filled] = computed
+    found[:, -2:] = 0
+    found[0, -2:] = flags
+    return found

@@ -6,31 +6,36 @@ and the weights' gradients in one product each after it, so that the loop keeps 
 recurrent; XLA compiles the two loops. The layer, its variables and what is saved stay Keras's own.
 """
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 Tensor = Any
 
 
-def fuse(model: Any, batch_size: int) -> int:
-    """Let the LSTM layers of `model` that allow it train as one kernel; returns how many do.
+def fitting(model: Any) -> list[Any]:
+    """The LSTM layers of `model` that can train as one kernel."""
+    return [layer for layer in model._flatten_layers(include_self=False) if _fits(layer)]
+
+
+@contextlib.contextmanager
+def fused(model: Any, batch_size: int) -> Iterator[None]:
+    """Let the LSTM layers of `model` that allow it be traced as one kernel inside the block.
 
     Args:
-        model: any Keras model; other layers are untouched.
-        batch_size: the largest batch the layers will see: smaller ones are padded to it, since
+        model: any Keras model; other layers are untouched, and these are Keras's own again after.
+        batch_size: the largest batch of what is traced: smaller ones are padded to it, since
             XLA compiles anew for each shape. Padding has no gradient.
     """
-    layers = [layer for layer in model._flatten_layers(include_self=False) if _fits(layer)]
+    layers = fitting(model)
     for layer in layers:
         loop = functools.partial(_inner_loop, layer, batch_size, layer.inner_loop)
-        object.__setattr__(layer, "inner_loop", loop)  # past Keras's tracking: it is never saved
-    return len(layers)
-
-
-def restore(model: Any) -> None:
-    """Undo `fuse`: the layers are Keras's own again."""
-    for layer in model._flatten_layers(include_self=False):
-        if "inner_loop" in vars(layer):
+        object.__setattr__(layer, "inner_loop", loop)  # past Keras's tracking
+    try:
+        yield
+    finally:
+        for layer in layers:
             object.__delattr__(layer, "inner_loop")
 
 

@@ -2,28 +2,34 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
-from tally.errors import check_schema
+from tally.errors import SpecError, check_schema
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerConfig:
-    """What one worker is to do.
+    """What every worker of a gang is to do; the coordinator hands it out.
 
     Attributes:
-        dataset_folder: made by prepare.
+        dataset: the dataset folder, a store's URL of one, or "coordinator:" to stream it.
+        dataset_fingerprint: of its content.
         model: a packaged model's name or the path of a user's file.
-        epochs, batch_size, learning_rate, seed, checkpoint_seconds: as in tally.spec.
-        checkpoint_folder: where checkpoints are looked for and kept.
-        model_folder: where the trained model goes.
-        parent_pid: the conductor; the worker ends when it is gone.
+        epochs, batch_size, learning_rate, seed, checkpoint_seconds, virtual_shards, deterministic:
+            as in tally.spec.
+        max_workers: the most there may ever be: shapes up to that are compiled beforehand.
+        cores: threads a worker computes with; 0 for all of the machine.
+        checkpoint_folder: a path or URL where checkpoints are looked for and kept.
+        model_folder: a path or URL where the trained model goes.
+        parent_pid: a local conductor; the worker ends when it is gone. 0 on another machine.
+        silent_seconds: how long a peer may say nothing in the middle of a step.
     """
 
-    dataset_folder: str
+    dataset: str
+    dataset_fingerprint: str
     model: str
     epochs: int
     batch_size: int
@@ -32,27 +38,39 @@ class WorkerConfig:
     checkpoint_folder: str
     checkpoint_seconds: float
     model_folder: str
-    parent_pid: int
+    virtual_shards: int = 12
+    deterministic: bool = False
+    max_workers: int = 1
+    cores: int = 0
+    parent_pid: int = 0
+    silent_seconds: float = 30.0
 
-    def write(self, path: Path) -> None:
-        """Write it as JSON for `read`."""
-        path.write_text(json.dumps({"schema": SCHEMA, **asdict(self)}))
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values, for `from_json`."""
+        return {"schema": SCHEMA, **asdict(self)}
 
     @staticmethod
-    def read(path: Path) -> "WorkerConfig":
-        """Read what `write` wrote.
+    def from_json(values: Mapping[str, Any]) -> "WorkerConfig":
+        """Read what `as_json` made.
 
         Raises:
-            SchemaError: a newer Tally wrote it.
+            SchemaError: a newer Tally made it.
+            SpecError: it is no worker's config.
         """
-        values = json.loads(path.read_text())
-        check_schema(str(path), int(values.pop("schema")), SCHEMA)
-        return WorkerConfig(**values)
+        check_schema("the worker's config", int(values.get("schema", 0)), SCHEMA)
+        known = {field.name for field in fields(WorkerConfig)}
+        try:
+            return WorkerConfig(**{k: v for k, v in values.items() if k in known})
+        except TypeError as error:
+            raise SpecError(
+                f"the worker's config: expected that of a training, got {error}; "
+                "start conductor and workers from the same Tally"
+            ) from error
 
 
 @dataclass(frozen=True)
 class Ready:
-    """Everything is loaded, built and traced; `startup_seconds` says what took how long."""
+    """A worker has loaded, built and traced all; `startup_seconds` says what took how long."""
 
     startup_seconds: Mapping[str, float]
     parameters: int
@@ -60,7 +78,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class Started:
-    """The first step begins here; `resumed_from_microseconds` is when the checkpoint was saved."""
+    """Training begins here without a survivor of an earlier generation.
+
+    `resumed_from_microseconds` is when the checkpoint it goes on from was saved.
+    """
 
     epoch: int
     offset: int

@@ -2,36 +2,50 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from tally.storage import atomic_file, disk
-from tally.training import lstm_kernel
+from tally.storage import Location, atomic_file, disk
+from tally.training import checkpoint
 from tally.training.checkpoint import Position, write_tensors
 from tally.training.loop import Training
 from tally.training.predict import WEIGHTS
 
 SCHEMA = 1
+FILES = (WEIGHTS, "model.keras", "training.json")
 
 
-def write(folder: Path, training: Training, position: Position, say: Callable[[str], None]) -> None:
+def write(
+    folder: Location, training: Training, position: Position, say: Callable[[str], None]
+) -> None:
     """Write weights.safetensors, model.keras and, last, training.json; each whole or not at all.
 
     Args:
-        folder: made if missing.
+        folder: made if missing; or a place in a bucket.
         training: trained.
         position: at the end of the last epoch.
         say: told when Keras cannot save a user's model whole: the weights are what counts.
 
     Raises:
-        RunError: the disk is full.
+        RunError: the disk is full, or the store does not take it.
     """
+    if isinstance(folder, Path):
+        _write(folder, training, position, say)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        _write(Path(scratch), training, position, say)
+        checkpoint.upload(folder, [Path(scratch) / name for name in FILES])
+
+
+def _write(
+    folder: Path, training: Training, position: Position, say: Callable[[str], None]
+) -> None:
     model = training.model
     tensors = {f"{i:04d}.{v.name}": v.numpy() for i, v in enumerate(model.variables)}
     write_tensors(folder / WEIGHTS, tensors, {"schema": SCHEMA})
-    lstm_kernel.restore(model)
-    _write_keras(folder / "model.keras", training, say)
+    _write_keras(folder / FILES[1], training, say)
     last = position.history[-1]
     summary = {
         "schema": SCHEMA,
@@ -43,7 +57,7 @@ def write(folder: Path, training: Training, position: Position, say: Callable[[s
         "parameters": int(model.count_params()),
         "history": [asdict(epoch) for epoch in position.history],
     }
-    with atomic_file(folder / "training.json") as file:
+    with atomic_file(folder / FILES[2]) as file:
         file.write(json.dumps(summary, indent=1).encode())
 
 

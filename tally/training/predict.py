@@ -58,7 +58,7 @@ def probabilities(model: Any, split: Split, meta: Meta, batch_size: int = 512) -
     """
     import tensorflow as tf
 
-    from tally.training.loop import scaled
+    from tally.training.gradients import scaled
 
     signature = [tf.TensorSpec((None, *meta.input_shape), meta.input_dtype)]
     traced = tf.function(

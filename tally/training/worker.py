@@ -1,17 +1,24 @@
-"""A worker: `python -m tally.training.worker CONFIG.json MESSAGES_FD`.
+"""A worker of a gang: `python -m tally.training.worker`, as a local process or in a pod.
 
-A process of its own that trains and tells its conductor how it goes, in JSON lines on the given
-file descriptor. SIGTERM and SIGINT end it after a checkpoint; so does the end of its conductor.
+What it is to do comes from the coordinator, where it also says how it goes. Its environment:
+
+    TALLY_COORDINATOR     host:port of the coordinator
+    TALLY_TOKEN_FILE      a file with the run's token
+    TALLY_WORKER          its name in the gang: "0", "1", … (in a pod: JOB_COMPLETION_INDEX)
+    TALLY_HOST            the address it listens at for its peers; default 127.0.0.1
+    TALLY_UID             of this life; a pod's uid, else made of the process's id
+    TALLY_CACHE           a folder for datasets that are elsewhere
+
+SIGTERM asks the coordinator to go on without this worker. It ends by itself when the coordinator
+is gone, after a checkpoint: with 75, which says so to Kubernetes.
 """
 
-import hashlib
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -19,43 +26,34 @@ from typing import Any, NoReturn
 _BEGAN = time.monotonic()
 
 from tally import lifeline  # noqa: E402
-from tally.data.format import Dataset, open_dataset  # noqa: E402
+from tally.data.format import open_dataset  # noqa: E402
 from tally.errors import RunError, SpecError, TallyError  # noqa: E402
 from tally.models import registry  # noqa: E402
-from tally.training import checkpoint, environment, output  # noqa: E402
-from tally.training.checkpoint import Checkpoint, Position  # noqa: E402
-from tally.training.messages import (  # noqa: E402
-    Failed,
-    Finished,
-    Message,
-    Note,
-    Ready,
-    Started,
-    Stopped,
-    WorkerConfig,
-    encode,
-)
-from tally.userfile import is_user_file  # noqa: E402
+from tally.training import environment  # noqa: E402
+from tally.training.coordinator.client import CoordinatorLost, Member  # noqa: E402
+from tally.training.dataset_copy import local_dataset  # noqa: E402
+from tally.training.messages import Failed, Message, Ready, WorkerConfig, encode  # noqa: E402
 
-Tell = Callable[[Message], None]
+COORDINATOR_LOST = 75
+END_SECONDS = 3.0  # for the last step and a checkpoint once the conductor's process is gone
 
 
-def main(arguments: list[str]) -> int:
-    """Work; returns the exit code: 0 finished or stopped as asked, else a TallyError's."""
-    stop = threading.Event()
-    _on_signals(lambda: stop.set())
-    descriptor = int(arguments[1])
+def main() -> int:
+    """Work; the exit code: 0 all is done or others go on, 75, 76, or a TallyError's."""
+    name = os.environ.get("TALLY_WORKER") or os.environ["JOB_COMPLETION_INDEX"]
+    uid = os.environ.get("TALLY_UID") or f"local:{os.getpid()}"
+    token = Path(os.environ["TALLY_TOKEN_FILE"]).read_bytes().strip()
+    member = Member(os.environ["TALLY_COORDINATOR"], token, name, uid)
 
     def tell(message: Message) -> None:
-        try:
-            os.write(descriptor, encode(message))
-        except BrokenPipeError:
-            stop.set()  # nobody listens: the conductor is gone or going
+        member.tell(encode(message))
 
+    _on_terminate(lambda: os._exit(0))  # importing takes seconds, and there is nothing to save yet
     try:
-        config = WorkerConfig.read(Path(arguments[0]))
-        lifeline.end_with(config.parent_pid)
-        _work(config, tell, stop)
+        return _work(member, tell)
+    except CoordinatorLost as error:
+        print(error, file=sys.stderr)
+        return COORDINATOR_LOST
     except TallyError as error:
         tell(Failed(str(error), error.exit_code))
         return error.exit_code
@@ -70,75 +68,51 @@ def main(arguments: list[str]) -> int:
             )
         )
         return 1
-    return 0
+    finally:
+        member.close()
 
 
-def _work(config: WorkerConfig, tell: Tell, stop: threading.Event) -> None:
-    """Find out where to begin, build, train, write the model."""
-    dataset = open_dataset(Path(config.dataset_folder))
+def _work(member: Member, tell: Any) -> int:
+    """Find out what to do, get ready for it, do it."""
+    config = WorkerConfig.from_json(member.join())
+    stopping = threading.Event()
+    if config.parent_pid:
+        lifeline.when_gone(config.parent_pid, lambda: _end_alone(stopping))
+    cache = Path(os.environ.get("TALLY_CACHE") or "cache")
+    folder = local_dataset(config.dataset, config.dataset_fingerprint, cache, member.fetch)
+    dataset = open_dataset(folder)
     registry.check(config.model, dataset.meta)
-    spec: dict[str, str | int] = {
-        "dataset": dataset.fingerprint,
-        "model": config.model,
-        "batch_size": config.batch_size,
-        "seed": config.seed,
-    }
-    if is_user_file(config.model) and Path(config.model).is_file():
-        # an edited model must not go on from weights of what it was
-        spec["model_sha256"] = hashlib.sha256(Path(config.model).read_bytes()).hexdigest()
-    folder = Path(config.checkpoint_folder)
-    found = checkpoint.latest(folder, lambda line: tell(Note(line)))
-    if found:
-        checkpoint.require_same(found, spec, folder)
-    position = found.position if found else Position()
+    training, startup = prepared(config, dataset)
 
-    def leave() -> None:
-        tell(Stopped(position.epoch, position.offset, position.examples_trained))
+    from tally.training.generations import Life
+    from tally.training.mesh.mesh import Mesh
 
-    def leave_at_once() -> NoReturn:
-        leave()
-        os._exit(0)
-
-    if stop.is_set():
-        return leave()
-    _on_signals(leave_at_once)  # importing takes seconds, and there is nothing to save yet
-    training, startup = _prepared(config, dataset, found)
-    _on_signals(lambda: stop.set())
-
-    from tally.training import epochs
-
+    life = Life(config, training, dataset.splits["train"], member, stopping, tell)
+    mesh = Mesh(
+        host=os.environ.get("TALLY_HOST", "127.0.0.1"), timeout_seconds=config.silent_seconds
+    )
+    _on_terminate(lambda: threading.Thread(target=member.leave, args=("SIGTERM",)).start())
     tell(Ready(startup, int(training.model.count_params())))
-    if position.epoch < config.epochs:
-        saved_at = found.saved_at_microseconds if found else None
-        tell(Started(position.epoch, position.offset, saved_at))
-        split = dataset.splits["train"]
-        try:
-            position = epochs.train(config, training, split, position, spec, tell, stop.is_set)
-        except _tensorflow_error() as error:
-            words = " ".join(str(error).split())[:300]
-            raise RunError(
-                f"train: expected TensorFlow to compute a step, got {type(error).__name__}: "
-                f"{words}; check the model and the dataset's values"
-            ) from error
-    if position.epoch < config.epochs:
-        return leave()
-    output.write(Path(config.model_folder), training, position, lambda line: tell(Note(line)))
-    last = position.history[-1]
-    tell(Finished(position.examples_trained, last.loss, last.accuracy, position.seconds))
-    return None
+    try:
+        return life.live(mesh)
+    except _tensorflow_error() as error:
+        words = " ".join(str(error).split())[:300]
+        raise RunError(
+            f"train: expected TensorFlow to compute a step, got {type(error).__name__}: "
+            f"{words}; check the model and the dataset's values"
+        ) from error
 
 
-def _prepared(
-    config: WorkerConfig, dataset: Dataset, found: Checkpoint | None
-) -> tuple[Any, dict[str, float]]:
-    """The traced training with its variables as the checkpoint has them, and startup seconds.
+def prepared(config: WorkerConfig, dataset: Any) -> tuple[Any, dict[str, float]]:
+    """The training with every shape compiled that it can meet, and its startup seconds.
 
     Raises:
-        SpecError: the user's model fails, or is not the one that the checkpoint was made of.
+        SpecError: the user's model fails.
     """
     startup = {"python": time.monotonic() - _BEGAN}
     began = time.monotonic()
     keras = environment.load_keras()
+    environment.use_cores(config.cores)
     startup["import"], began = time.monotonic() - began, time.monotonic()
     keras.utils.set_random_seed(config.seed)
     model = registry.build(config.model, dataset.meta)
@@ -146,8 +120,18 @@ def _prepared(
 
     from tally.training import loop
 
+    plan = loop.StepPlan(
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        seed=config.seed,
+        virtual_shards=config.virtual_shards,
+        deterministic=config.deterministic,
+        max_workers=config.max_workers,
+    )
     try:
-        training = loop.prepare(model, dataset.meta, config.batch_size, config.learning_rate)
+        training = loop.prepare(model, dataset.meta, plan)
+        if config.max_workers > 1:
+            loop.warm(training)
     except TallyError:
         raise
     except Exception as error:
@@ -156,11 +140,15 @@ def _prepared(
             f"{config.model}: expected a model that trains on dataset {dataset.meta.name}, got "
             f"{type(error).__name__}: {words}; check its layers, loss and optimizer"
         ) from error
-    startup["trace"], began = time.monotonic() - began, time.monotonic()
-    if found:
-        loop.assign(loop.variables(training), dict(found.tensors), config.checkpoint_folder)
-    startup["restore"] = time.monotonic() - began
+    startup["trace"] = time.monotonic() - began
     return training, startup
+
+
+def _end_alone(stopping: threading.Event) -> None:
+    """The conductor's process is gone: the training ends at the next step, and surely soon."""
+    stopping.set()
+    time.sleep(END_SECONDS)
+    os._exit(COORDINATOR_LOST)
 
 
 def _tensorflow_error() -> type[Exception]:
@@ -169,16 +157,19 @@ def _tensorflow_error() -> type[Exception]:
     return tf.errors.OpError  # type: ignore[no-any-return]
 
 
-def _on_signals(action: Callable[[], None]) -> None:
+def _on_terminate(action: Any) -> None:
     def handle(number: int, frame: FrameType | None) -> None:
         action()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the conductor passes on what a terminal sends
 
 
-if __name__ == "__main__":
-    code = main(sys.argv[1:])
+def _leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # all is written and synced, and TensorFlow takes a second to let go
+
+
+if __name__ == "__main__":
+    _leave(main())

@@ -190,7 +190,7 @@ CHECKED = {
     "missing file": (lambda f: f"{f}/no.npz", "no such file or folder; check the path"),
     "missing folder": (lambda f: f"{f}/nowhere/", "no such file or folder"),
     "web address": (lambda f: "https://example.org/x.npz", "another kind of address; download"),
-    "s3": (lambda f: "s3://bucket/x", "got s3://bucket/x, another kind of address"),
+    "ftp": (lambda f: "ftp://bucket/x", "got ftp://bucket/x, another kind of address"),
     "empty folder": (lambda f: str(f), "got an empty folder; bring"),
     "unknown layout": (lambda f: folder_of(f, "a.parquet"), r"IDX .*\.npz .*got something else"),
     "bucket only": (lambda f: "gs://bucket", "expected gs://bucket/object"),

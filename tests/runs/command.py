@@ -112,6 +112,10 @@ class Live:
         """The worker's process."""
         return next(p for p in self.processes() if "tally.training.worker" in p.cmdline())
 
+    def conductor(self) -> psutil.Process:
+        """The train step's process: the parent of the workers."""
+        return self.worker().parent()
+
     def gone(self) -> bool:
         """Whether submit has been reaped and no process of the run lives."""
         return self.process.poll() is not None and not self.processes()

@@ -86,14 +86,19 @@ def test_cancel_ends_the_run_and_says_so(tally_home: Path) -> None:
         assert tally("cancel", live.run_id).returncode == 2
 
 
-def test_a_killed_worker_resumes_to_bitwise_the_same_weights(tally_home: Path) -> None:
+def train_step_killed(live: Live) -> None:
+    """The conductor dies; its worker, alone, saves and ends, and the run fails."""
+    live.conductor().kill()
+
+
+def test_a_killed_conductor_resumes_to_bitwise_the_same_weights(tally_home: Path) -> None:
     undisturbed = submit_json(*SHORT)
     with Live(tally_home, *SHORT) as live:
         live.until("checkpoint", 2)
-        live.worker().kill()
+        train_step_killed(live)
         output, _ = live.process.communicate(timeout=30)
         assert live.process.returncode == 1
-        assert "SIGKILL" in output and "make resume" in output and "cost so far" in output
+        assert "make resume" in output and "cost so far" in output
         done = tally("resume", live.run_id, "--json")
         assert done.returncode == 0, done.stderr
         resumed = json.loads(done.stdout)
@@ -105,11 +110,33 @@ def test_a_killed_worker_resumes_to_bitwise_the_same_weights(tally_home: Path) -
     assert started[1]["epoch"] * 10**9 + started[1]["offset"] > 0
     rows = open_ledger().usage([live.run_id])
     lives = {(row.attempt, row.phase) for row in rows if row.worker == "0"}
-    assert {(1, "work"), (1, "restart"), (2, "restart"), (2, "work")} <= lives
-    worker = sorted((r for r in merge(rows) if r.worker == "0"), key=lambda r: r.start_microseconds)
+    assert {(1, "work"), (2, "restart"), (2, "work")} <= lives
+    assert_accounted(live.run_id)
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(tally_home: Path) -> None:
+    undisturbed = submit_json(*SHORT)
+    with Live(tally_home, *SHORT) as live:
+        live.until("checkpoint", 2)
+        live.worker().kill()
+        output, _ = live.process.communicate(timeout=60)
+        assert live.process.returncode == 0, output
+        assert "SIGKILL" in output and "replaced" in output
+    assert weights(tally_home, live.run_id) == weights(tally_home, undisturbed["id"])
+    rows = open_ledger().usage([live.run_id])
+    assert {row.attempt for row in rows} == {1}
+    phases = {row.phase for row in rows if row.worker == "0"}
+    assert phases == {"startup", "work", "restart"}, "what is done again, and the second start"
+    assert_accounted(live.run_id)
+
+
+def assert_accounted(run_id: str) -> None:
+    """No moment of a worker is billed twice, and the bill is the wall clock."""
+    rows = merge(open_ledger().usage([run_id]))
+    worker = sorted((r for r in rows if r.worker == "0"), key=lambda r: r.start_microseconds)
     for one, following in itertools.pairwise(worker):
         assert one.stop_microseconds <= following.start_microseconds
-    bill = open_ledger().bill(live.run_id)
+    bill = open_ledger().bill(run_id)
     assert bill.billed_seconds == pytest.approx(bill.wall_seconds, rel=1e-3)
 
 

@@ -1,7 +1,7 @@
 """The loop: the same weights however steps are grouped, and the same as Keras's own arithmetic."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from made_training import EXAMPLES, config, pictures, words
 from tally.data.format import Array, Dataset, Meta, Split, open_dataset
 from tally.errors import DataError, RunError, SpecError
 from tally.models import registry
-from tally.training import environment, epochs, loop, order, output, predict
+from tally.training import elastic, environment, gradients, loop, order, output, predict
 from tally.training.checkpoint import Position
+from tally.training.coordinator.events import Observation
 from tally.training.messages import EpochEnd, Message, Saved
+from tally.training.saving import Saver
 
 keras = environment.load_keras()
 BATCH = 32
@@ -28,8 +30,12 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     make = pictures if request.param == "cnn" else words
     dataset = open_dataset(make(tmp_path_factory.mktemp("data") / "set"))
     keras.utils.set_random_seed(0)
-    training = loop.prepare(registry.build(request.param, dataset.meta), dataset.meta, BATCH, 0.001)
+    training = loop.prepare(registry.build(request.param, dataset.meta), dataset.meta, plan(BATCH))
     return dataset, training, values(training)
+
+
+def plan(batch_size: int, learning_rate: float = 0.001) -> loop.StepPlan:
+    return loop.StepPlan(batch_size=batch_size, learning_rate=learning_rate, seed=7)
 
 
 def values(training: loop.Training) -> dict[str, Array]:
@@ -43,7 +49,7 @@ def epoch(dataset: Dataset, training: loop.Training, cuts: Sequence[int]) -> lis
     losses = []
     for begin, end in itertools.pairwise(edges):
         x, y = dataset.splits["train"].gather(indices[begin:end])
-        losses += loop.run(training, x, y)[0].tolist()
+        losses += loop.run(training, x, y, 0, begin)[0].tolist()
     return losses
 
 
@@ -107,10 +113,24 @@ class Watched(Split):
 asked: list[Array] = []
 
 
-def after(times: int) -> Callable[[], bool]:
-    """False so many times, then True."""
-    left = iter(range(times))
-    return lambda: next(left, None) is None
+class Heard:
+    """An outside that pauses after so many calls, and keeps what it is told."""
+
+    def __init__(self, saver: Saver) -> None:
+        self.left, self.said, self.save = 0, list[Message](), saver.save
+
+    def paused(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+    def stopping(self) -> bool:
+        return False
+
+    def tell(self, message: Message) -> None:
+        self.said.append(message)
+
+    def observe(self, observation: Observation) -> None:
+        assert observation.examples_per_second > 0
 
 
 @pytest.mark.parametrize("trained", ["cnn"], indirect=True)
@@ -126,25 +146,29 @@ def test_every_example_counts_once_an_epoch_whenever_it_is_stopped(
     split = Watched(dataset.splits["train"].shards)
     wanted = config(tmp_path, dataset.folder, epochs=2)
     asked.clear()
-    position, said = Position(), list[Message]()
+    told: list[Message] = []
+    saver, standing = Saver(wanted, training, {}, told.append), elastic.Standing(Position())
+    outside = Heard(saver)
     for stop in [*stops, 10**9]:
-        position = epochs.train(wanted, training, split, position, {}, said.append, after(stop))
-    assert position.epoch == 2
-    assert position.examples_trained == 2 * EXAMPLES
+        outside.left = stop
+        elastic.train(wanted, training, split, standing, elastic.Place(), None, outside)
+    saver.wait()
+    assert standing.position.epoch == 2
+    assert standing.position.examples_trained == 2 * EXAMPLES
     seen = np.concatenate(asked)
     for number in range(2):
         once = seen[number * EXAMPLES : (number + 1) * EXAMPLES]
         np.testing.assert_array_equal(once, order.epoch_order(wanted.seed, number, EXAMPLES))
-    assert [m.epoch for m in said if isinstance(m, EpochEnd)] == [0, 1]
-    saved = [m for m in said if isinstance(m, Saved)][-1]
+    assert [m.epoch for m in outside.said if isinstance(m, EpochEnd)] == [0, 1]
+    saved = [m for m in told if isinstance(m, Saved)][-1]
     assert (saved.epoch, saved.offset) == (2, 0)
 
 
 def test_the_next_call_is_as_long_as_asked_for_and_small_enough() -> None:
-    assert epochs.next_steps(1, 1.0, 1000) == 1
-    assert epochs.next_steps(1, 0.0001, 1000) == 4, "the first calls say little: grow slowly"
-    assert epochs.next_steps(100, 0.3, 1000) == 50
-    assert epochs.next_steps(8, 0.001, 16 * epochs.CALL_BYTES) == 1
+    assert elastic.next_steps(1, 1.0, 1000) == 1
+    assert elastic.next_steps(1, 0.0001, 1000) == 4, "the first calls say little: grow slowly"
+    assert elastic.next_steps(100, 0.3, 1000) == 50
+    assert elastic.next_steps(8, 0.001, 16 * elastic.CALL_BYTES) == 1
 
 
 PLAIN = Meta("plain", "sequence", (4, 3), "float32", 1.0, ("a", "b", "c"))
@@ -178,8 +202,8 @@ def examples() -> tuple[Array, Array]:
 def test_a_users_loss_gets_labels_as_it_wants_them(loss: Any) -> None:
     results = []
     for given_loss in (None, loss):
-        training = loop.prepare(plain_model(given_loss), PLAIN, 8, 0.05)
-        losses, _ = loop.run(training, *examples())
+        training = loop.prepare(plain_model(given_loss), PLAIN, plan(8, 0.05))
+        losses, _ = loop.run(training, *examples(), 0, 0)
         results.append((losses, training.model.get_weights()))
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
     for ours, theirs in zip(results[0][1], results[1][1], strict=True):
@@ -192,12 +216,12 @@ def test_a_users_loss_gets_labels_as_it_wants_them(loss: Any) -> None:
     ids=["plain", "regularised", "constrained"],
 )
 def test_adam_is_kerass_adam(options: dict[str, str]) -> None:
-    training = loop.prepare(plain_model(None, **options), PLAIN, 8, 0.05)
+    training = loop.prepare(plain_model(None, **options), PLAIN, plan(8, 0.05))
     reference = plain_model("sparse_categorical_crossentropy", **options)
     x, y = examples()
     for begin in (0, 8, 16, 0, 8):
         here = slice(begin, begin + 8)
-        loop.run(training, x[here], y[here])
+        loop.run(training, x[here], y[here], 0, 0)
         reference.train_on_batch(x[here], y[here])
     for ours, theirs in zip(training.model.variables, reference.variables, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=2e-6)
@@ -225,27 +249,25 @@ def test_a_sequence_kernel_has_kerass_outputs_and_gradients() -> None:
         return found, tape.gradient(loss, [x, *(v.value for v in model.trainable_variables)])
 
     expected = run(tf.constant(x))
-    assert lstm_kernel.fuse(model, 8) == 2, "a smaller batch than 8 is padded"
-    run = tf.function(run.python_function)
-    for ours, theirs in zip(
-        tf.nest.flatten(run(tf.constant(x))), tf.nest.flatten(expected), strict=True
-    ):
+    assert len(lstm_kernel.fitting(model)) == 2
+    with lstm_kernel.fused(model, 8):  # a smaller batch than 8 is padded
+        found = tf.function(run.python_function)(tf.constant(x))
+    for ours, theirs in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
-    lstm_kernel.restore(model)
     assert all("inner_loop" not in vars(layer) for layer in model.layers)
 
 
 def test_training_stops_at_the_first_step_that_is_not_finite(tmp_path: Path) -> None:
     x, y = examples()
     x[9] = np.inf
-    training = loop.prepare(plain_model(None), PLAIN, 8, 0.05)
-    losses, correct = loop.run(training, x, y)
+    training = loop.prepare(plain_model(None), PLAIN, plan(8, 0.05))
+    losses, correct = loop.run(training, x, y, 0, 0)
     assert len(losses) == len(correct) == 2
     assert np.isfinite(losses[0])
     assert not np.isfinite(losses[1])
-    wanted = config(tmp_path, tmp_path, batch_size=8, learning_rate=0.05)
+    wanted = config(tmp_path, pictures(tmp_path / "set", 20), batch_size=8, learning_rate=0.05)
     with pytest.raises(RunError, match=r"a finite weight, got nan.*SET=\"learning_rate=0.005\""):
-        epochs.save(wanted, training, Position(), {}, lambda _: None)
+        Saver(wanted, training, {}, lambda _: None).save(Position())
     assert not Path(wanted.checkpoint_folder).exists()
 
 
@@ -267,18 +289,18 @@ def test_a_written_model_is_loaded_with_the_same_answers(trained: Any, tmp_path:
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     x, _ = test.gather(np.arange(60))
     for same in (training.model, keras.models.load_model(tmp_path / "model.keras")):
-        expected = same(np.asarray(loop.scaled(x, dataset.meta)), training=False)
+        expected = same(np.asarray(gradients.scaled(x, dataset.meta)), training=False)
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_another_models_weights_are_refused(tmp_path: Path) -> None:
-    training = loop.prepare(plain_model(None), PLAIN, 8, 0.05)
+    training = loop.prepare(plain_model(None), PLAIN, plan(8, 0.05))
     done = Position(1, 0, history=(EpochEnd(0, 0.5, 0.5, 1.0),))
     output.write(tmp_path, training, done, lambda line: pytest.fail(line))
     with pytest.raises(DataError, match="run the train step again"):
         predict.load("lstm", PLAIN, tmp_path)
     with pytest.raises(DataError, match="run the train step again"):
         predict.load("lstm", PLAIN, tmp_path / "nowhere")
-    other = loop.prepare(plain_model(None, use_bias=False), PLAIN, 8, 0.05)
+    other = loop.prepare(plain_model(None, use_bias=False), PLAIN, plan(8, 0.05))
     with pytest.raises(SpecError, match="expected the variables of this model"):
         loop.assign(loop.variables(other), values(training), "checkpoints")

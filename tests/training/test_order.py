@@ -43,3 +43,30 @@ def test_batches_cover_an_epoch_without_dropping_the_tail(examples: int, batch: 
     assert order.step_number(2, 0, examples, batch) == order.step_number(
         1, examples, examples, batch
     )
+
+
+workers = st.integers(1, 12)
+
+
+@given(counts, st.integers(1, 40), workers)
+def test_every_row_of_a_step_has_one_shard_and_one_rank(
+    examples: int, virtual_shards: int, world_size: int
+) -> None:
+    world_size = min(world_size, virtual_shards)
+    bounds = order.shard_bounds(examples, virtual_shards)
+    assert (bounds[0], bounds[-1], len(bounds)) == (0, examples, virtual_shards + 1)
+    assert np.ptp(np.diff(bounds)) <= 1, "shards are as equal as whole rows can be"
+    assert np.diff(bounds).min() >= 0
+    owned = [range(*order.share(r, world_size, virtual_shards)) for r in range(world_size)]
+    assert [shard for shards in owned for shard in shards] == list(range(virtual_shards))
+
+
+@given(counts, counts, st.integers(1, 40), workers)
+def test_no_share_of_any_step_is_larger_than_what_is_compiled(
+    batch: int, examples: int, virtual_shards: int, world_size: int
+) -> None:
+    world_size, examples = min(world_size, virtual_shards), min(examples, batch)
+    bounds = order.shard_bounds(examples, virtual_shards)
+    shares = [order.share(rank, world_size, virtual_shards) for rank in range(world_size)]
+    largest = max(bounds[end] - bounds[begin] for begin, end in shares)
+    assert largest <= order.largest_share(batch, world_size, virtual_shards) <= batch

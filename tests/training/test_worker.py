@@ -146,13 +146,12 @@ def test_a_worker_ends_with_its_conductor_after_a_checkpoint(tmp_path: Path) -> 
             conductor.kill()
             conductor.wait()
             began = time.monotonic()
-            stopped = running.until(Stopped)
-            assert running.process.wait(timeout=10) == 0
+            assert running.process.wait(timeout=10) == 75, (
+                "which tells Kubernetes not to replace it"
+            )
             assert time.monotonic() - began < 5
     finally:
         conductor.kill()
-    assert isinstance(stopped, Stopped)
-    assert stopped.examples_trained > 0
     assert len(list(Path(given.checkpoint_folder).iterdir())) == 1
 
 
@@ -189,14 +188,12 @@ def test_a_loss_that_is_not_finite_names_step_and_learning_rate(tmp_path: Path) 
     assert not Path(given.model_folder).exists()
 
 
-def test_a_checkpoint_of_another_spec_is_refused_before_tensorflow_is_imported(
-    tmp_path: Path,
-) -> None:
+def test_a_checkpoint_of_another_spec_is_refused(tmp_path: Path) -> None:
     given = config(tmp_path, pictures(tmp_path / "data"), epochs=1)
     finished(tmp_path, given)
     with worker(tmp_path, replace(given, seed=4)) as running:
         said = list(running.messages())
         assert running.process.wait(timeout=10) == 2
-    assert len(said) == 1
-    assert isinstance(said[0], Failed)
-    assert "expected a checkpoint of seed 4, got one of 3" in said[0].message
+    assert [type(m) for m in said] == [Ready, Failed]
+    assert isinstance(said[1], Failed)
+    assert "expected a checkpoint of seed 4, got one of 3" in said[1].message

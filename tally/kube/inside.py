@@ -1,0 +1,149 @@
+"""The gang of a conductor that is a pod itself: image, store and owner are those of its own pod."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from tally.errors import RunError
+from tally.kube.cluster import Cluster, own_namespace
+from tally.kube.gang import KubernetesGang
+from tally.kube.manifests import GangSpec
+from tally.kube.template import Object, Volume, WorkerTemplate, worker_template
+from tally.machines.catalogue import machine
+
+_STORE = ("TALLY_STORE", "AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
+_LASTING = ("persistentVolumeClaim", "hostPath", "nfs", "csi", "secret", "configMap")
+_NOT_OURS = ("/var/run/secrets/", "/var/run/argo", "/argo", "/kfp")
+
+
+def is_here() -> bool:
+    """Whether this process is in a pod and its workers are to be pods; TALLY_GANG=local denies."""
+    inside = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+    return inside and os.environ.get("TALLY_GANG") != "local"
+
+
+def gang_here(
+    *,
+    run_id: str,
+    step: str,
+    pipeline: str,
+    attempt: int,
+    coordinator: str,
+    token: bytes,
+    machine_type: str | None = None,
+    cpu_cores: float = 1.0,
+    memory_bytes: int = 2 << 30,
+    deadline_seconds: int = 7 * 24 * 3600,
+) -> KubernetesGang:
+    """The gang of the run whose conductor this pod is; nothing is started yet.
+
+    Args:
+        run_id, step, pipeline, attempt: whose gang.
+        coordinator: an address of this pod, "host:port".
+        token: printable.
+        machine_type: of the catalogue; a worker has such a machine to itself.
+        cpu_cores, memory_bytes: of a worker where there is no machine type.
+        deadline_seconds: after which Kubernetes itself ends the gang.
+
+    Raises:
+        RunError: this pod cannot be read.
+        SpecError: there is no such machine type, or it is none of a cluster.
+    """
+    cluster = Cluster()
+    pod = own_pod(cluster)
+    namespace = pod["metadata"]["namespace"]
+    spec = GangSpec(
+        run_id=run_id,
+        step=step,
+        pipeline=pipeline,
+        team=(pod["metadata"].get("labels") or {}).get("tally.dev/team", namespace),
+        attempt=attempt,
+        namespace=namespace,
+        coordinator=coordinator,
+        deadline_seconds=deadline_seconds,
+        owner=owner_of(pod),
+    )
+    like = like_own_pod(pod)
+    if machine_type is None:
+        template = WorkerTemplate(cpu_cores=cpu_cores, memory_bytes=memory_bytes, **like)
+    else:
+        template = worker_template(machine(machine_type), like.pop("image"), **like)
+    return KubernetesGang(cluster, spec, template, token)
+
+
+def own_pod(cluster: Cluster) -> Object:
+    """This pod, as the API server has it.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    # HOSTNAME is cut at 63 letters
+    names = (os.environ.get(name) for name in ("TALLY_POD", "KFP_POD_NAME", "HOSTNAME"))
+    name = next(filter(None, names), None)
+    if name is None:
+        raise RunError("Kubernetes: expected the name of this pod, got none; set TALLY_POD")
+    return cluster.request("GET", f"api/v1/namespaces/{own_namespace()}/pods/{name}")
+
+
+def owner_of(pod: Object) -> Object:
+    """An ownerReference: to the Workflow that this pod belongs to, else to this pod."""
+    owners = pod["metadata"].get("ownerReferences") or []
+    if owners:
+        return {**owners[0], "controller": False, "blockOwnerDeletion": False}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "name": pod["metadata"]["name"],
+        "uid": pod["metadata"]["uid"],
+    }
+
+
+def like_own_pod(pod: Object) -> dict[str, Any]:
+    """What workers take over from the conductor's pod, as fields of WorkerTemplate.
+
+    Its image, and what leads to the store: environment, credentials, volumes that outlive a pod.
+    """
+    container = _main(pod)
+    entries = container.get("env") or []
+    secret_environment = {
+        entry["name"]: (source["name"], source["key"])
+        for entry in entries
+        if (source := (entry.get("valueFrom") or {}).get("secretKeyRef"))
+    }
+    environment = {
+        entry["name"]: str(entry["value"])
+        for entry in entries
+        if entry["name"].startswith(_STORE) and entry.get("value")
+    }
+    secrets = pod["spec"].get("imagePullSecrets") or []
+    return {
+        "image": container["image"],
+        "pull_policy": container.get("imagePullPolicy", "IfNotPresent"),
+        "pull_secrets": tuple(secret["name"] for secret in secrets),
+        "environment": environment,
+        "secret_environment": secret_environment,
+        "volumes": _volumes(pod, container),
+    }
+
+
+def _main(pod: Object) -> Mapping[str, Any]:
+    containers: list[Mapping[str, Any]] = pod["spec"]["containers"]
+    return next((c for c in containers if c["name"] == "main"), containers[0])
+
+
+def _volumes(pod: Object, container: Mapping[str, Any]) -> tuple[Volume, ...]:
+    sources = {
+        volume["name"]: {kind: value for kind, value in volume.items() if kind != "name"}
+        for volume in pod["spec"].get("volumes") or []
+    }
+    return tuple(
+        Volume(
+            name=mount["name"],
+            path=mount["mountPath"],
+            source=sources[mount["name"]],
+            read_only=bool(mount.get("readOnly")),
+        )
+        for mount in container.get("volumeMounts") or []
+        if set(sources[mount["name"]]) & set(_LASTING)
+        and not mount["mountPath"].startswith(_NOT_OURS)
+    )

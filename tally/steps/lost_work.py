@@ -1,0 +1,22 @@
+"""Work that is done again: what ran after the checkpoint that a training goes on from."""
+
+from tally.costing.ledger import open_ledger
+from tally.costing.merge import split_lost
+from tally.steps.step import Step
+from tally.storage import Location
+from tally.training import checkpoint
+
+
+def count_lost_work(here: Step, checkpoints: Location, attempt_before: int) -> None:
+    """Turn what earlier lives did after the newest checkpoint into `restart` in the ledger.
+
+    Args:
+        here: the step whose workers' rows are meant; its recorder has written them.
+        checkpoints: where they are kept.
+        attempt_before: rows of attempts below this one.
+    """
+    ledger = open_ledger()
+    saved = checkpoint.latest(checkpoints, lambda said: here.event("note", message=said))
+    saved_at = saved.saved_at_microseconds if saved else None
+    rows = ledger.usage([here.run_id])
+    ledger.write_usage(split_lost(rows, here.run_id, here.name, saved_at, attempt_before))

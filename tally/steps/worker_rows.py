@@ -1,0 +1,83 @@
+"""Usage of a local gang: each worker's start until its first generation, then its work."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tally import clock
+from tally.costing.usage import Phase, Usage
+from tally.steps.recorder import local_usage
+from tally.steps.step import Step
+from tally.training.coordinator.events import Observation
+from tally.training.gang import WorkerChange
+
+
+class WorkerRows:
+    """The open row of each worker that lives."""
+
+    def __init__(self, here: Step, cores: int) -> None:
+        """No worker lives yet.
+
+        Args:
+            here: the train step.
+            cores: that each holds; 0 for all of the machine.
+        """
+        self._here, self._cores = here, float(cores or os.cpu_count() or 1)
+        self._open: dict[str, tuple[Usage, int]] = {}
+
+    @property
+    def alive(self) -> bool:
+        """Whether some worker lives."""
+        return bool(self._open)
+
+    def change(self, change: WorkerChange, replacement: bool) -> None:
+        """A worker's process began or ended.
+
+        Args:
+            change: what happened.
+            replacement: training has begun before: its start is a restart.
+        """
+        if change.pid is None:
+            return
+        if change.state == "started":
+            phase: Phase = "restart" if replacement else self._here.start_phase
+            row = self._row(change.worker, change.pid, phase, change.at_microseconds, 0)
+            self._open[change.worker] = row, change.pid
+        elif change.state == "ended" and change.worker in self._open:
+            row, pid = self._open[change.worker]
+            if pid == change.pid:
+                del self._open[change.worker]
+                self._here.recorder.close(row, change.at_microseconds, change.cpu_seconds)
+
+    def work(self, workers: Iterable[str], generation: int) -> None:
+        """These train from now on."""
+        now = clock.now_microseconds()
+        for worker in workers:
+            row, pid = self._open.get(worker, (None, 0))
+            if row is not None and row.phase != "work":
+                self._here.recorder.close(row, now)
+                self._open[worker] = self._row(worker, pid, "work", now, generation), pid
+
+    def waited(self, worker: str, observation: Observation) -> None:
+        """A worker told how long it has waited so far."""
+        row, _ = self._open.get(worker, (None, 0))
+        if row is not None and row.phase == "work":
+            self._here.recorder.waited(row, observation.wait_seconds)
+
+    def end(self) -> None:
+        """Close what is still open: nobody told its end."""
+        for row, _ in self._open.values():
+            self._here.recorder.close(row, clock.now_microseconds())
+        self._open.clear()
+
+    def _row(self, worker: str, pid: int, phase: Phase, start: int, generation: int) -> Usage:
+        row = local_usage(
+            step=self._here.name,
+            worker=worker,
+            pid=pid,
+            container="worker",
+            phase=phase,
+            start=start,
+            cores=self._cores,
+        )
+        return self._here.recorder.open(replace(row, generation=generation), pid)

@@ -1,0 +1,318 @@
+"""Training inside one generation: the steps between two changes of a gang's membership.
+
+What leaves a step is one vector: this rank's share of the gradients, of the figures, and two flags.
+Its sum is the same on every rank, so all of them see a flag after the same step and stop there
+together: a planned change of membership costs no step.
+"""
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from tally.data.format import Array, Split
+from tally.errors import RunError
+from tally.training import loop, order
+from tally.training.checkpoint import Position
+from tally.training.collective import Collective
+from tally.training.coordinator.events import Observation
+from tally.training.messages import EpochEnd, Message, Progress, WorkerConfig
+
+CALL_SECONDS = 0.15  # a call should last so long: a bar moves, a stop is heard, overhead is small
+CALL_BYTES = 64 * 2**20  # of stored input
+PROGRESS_SECONDS = 0.1
+RECENT_STEPS = 50
+
+
+class Outside(Protocol):
+    """What a training hears from outside its steps, and tells."""
+
+    def paused(self) -> bool:
+        """Whether the coordinator wants this generation to end at the next step boundary."""
+
+    def stopping(self) -> bool:
+        """Whether the whole gang has to end: its conductor is gone."""
+
+    def tell(self, message: Message) -> None:
+        """A message to the conductor."""
+
+    def observe(self, observation: Observation) -> None:
+        """How fast it goes; only the last one counts."""
+
+    def save(self, position: Position) -> None:
+        """Make a checkpoint of the variables as they are now."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the gang this worker is."""
+
+    generation: int = 1
+    rank: int = 0
+    world_size: int = 1
+
+
+@dataclass
+class Standing:
+    """How far this worker's variables have come: kept when a step is abandoned.
+
+    waited_seconds: spent in barriers beyond what the fastest of the recent sums took.
+    """
+
+    position: Position
+    waited_seconds: float = 0.0
+
+
+def train(
+    config: WorkerConfig,
+    training: loop.Training,
+    split: Split,
+    standing: Standing,
+    place: Place,
+    collective: Collective | None,
+    outside: Outside,
+) -> bool:
+    """Train from where it stands to the end of the last epoch, a pause, or a stop.
+
+    Args:
+        config: what to do.
+        training: its variables stand at `standing`.
+        split: the training split.
+        standing: moved on after each step that is in the variables.
+        place: this worker's.
+        collective: joined; None for a lone worker that need not be deterministic.
+        outside: told of progress by rank 0, which also makes the checkpoints.
+
+    Returns:
+        Whether some rank is stopping.
+
+    Raises:
+        CollectiveError: a peer is lost; the step under way is in nobody's variables or in some's.
+        RunError: the loss is not finite, or the disk is full.
+    """
+    examples = len(split)
+    together = _Together(config, training, place, collective, outside) if collective else None
+    first = outside if place.rank == 0 else None
+    pace = _Pace(first, config.epochs * examples)
+    steps, saved, order_of, indices = 1, time.monotonic(), -1, np.empty(0, np.int64)
+    while (position := standing.position).epoch < config.epochs:
+        if position.epoch != order_of:
+            order_of = position.epoch
+            indices = order.epoch_order(config.seed, order_of, examples)
+        began = time.monotonic()
+        if together:
+            done = together.take(position, split, indices)
+        else:
+            done, nbytes = _alone(config, training, position, split, indices, steps, outside)
+            steps = next_steps(steps, time.monotonic() - began, nbytes)
+        _require_finite(done.losses, position, config, training, examples)
+        now = time.monotonic()
+        standing.position = _advanced(position, done, now - began)
+        standing.waited_seconds += done.wait_seconds
+        pace.step(standing.position)
+        number = steps_done(standing.position, examples, config.batch_size)
+        outside.observe(_observation(place, standing, number, done, now - began))
+        if standing.position.offset >= examples:
+            standing.position = _ended(standing.position)
+            if first:
+                first.tell(standing.position.history[-1])
+        last = standing.position.epoch == config.epochs
+        due = now - saved >= config.checkpoint_seconds
+        if first and (last or due or done.stopping):
+            first.save(standing.position)
+            saved = time.monotonic()
+        if done.paused or done.stopping:
+            return done.stopping
+    return False
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What one call of training did."""
+
+    losses: Array
+    correct: int
+    examples: int
+    paused: bool
+    stopping: bool
+    sync_seconds: float = 0.0
+    wait_seconds: float = 0.0
+
+
+def _alone(
+    config: WorkerConfig,
+    training: loop.Training,
+    position: Position,
+    split: Split,
+    indices: Array,
+    steps: int,
+    outside: Outside,
+) -> tuple[_Done, int]:
+    """Several steps in one call, and the bytes of their input."""
+    here = indices[position.offset : position.offset + steps * config.batch_size]
+    x, y = split.gather(here)
+    losses, correct = loop.run(training, x, y, position.epoch, position.offset)
+    done = _Done(losses, int(correct.sum()), len(here), outside.paused(), outside.stopping())
+    return done, x.nbytes
+
+
+class _Together:
+    """One step of all ranks at a time."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        training: loop.Training,
+        place: Place,
+        collective: Collective,
+        outside: Outside,
+    ) -> None:
+        self._config, self._training, self._place = config, training, place
+        self._collective, self._outside = collective, outside
+        self._syncs: deque[float] = deque(maxlen=RECENT_STEPS)
+
+    def take(self, position: Position, split: Split, indices: Array) -> _Done:
+        """Compute this rank's share, sum over all ranks, apply."""
+        training, outside = self._training, self._outside
+        examples = min(self._config.batch_size, len(indices) - position.offset)
+        moment = loop.Moment(
+            position.epoch, position.offset, examples, self._place.rank, self._place.world_size
+        )
+        first, last = loop.rows(training.plan, moment)
+        x, y = split.gather(indices[position.offset + first : position.offset + last])
+        flags = np.array([outside.paused(), outside.stopping()], np.float32)
+        part = loop.compute(training, x, y, moment, flags)
+        began = time.monotonic()
+        if self._config.deterministic:
+            total = self._collective.fold(part)
+        else:
+            total = self._collective.all_reduce(part)
+        sync_seconds = time.monotonic() - began
+        sums = loop.totals(training, total)
+        if sums.examples != examples:
+            raise RunError(
+                f"train: expected the gang to count {examples} examples in a step, got "
+                f"{sums.examples}; this is a defect of Tally, please report it"
+            )
+        if np.isfinite(sums.loss_sum):
+            loop.apply(training, total)
+        self._syncs.append(sync_seconds)
+        return _Done(
+            np.array([sums.loss_sum], np.float32),
+            sums.correct,
+            examples,
+            sums.flags[0] > 0,
+            sums.flags[1] > 0,
+            sync_seconds,
+            max(0.0, sync_seconds - min(self._syncs)),
+        )
+
+
+class _Pace:
+    """Examples a second, told every so often."""
+
+    def __init__(self, outside: Outside | None, total: int) -> None:
+        self._outside, self._total = outside, total
+        self._told = time.monotonic()
+        self._done: int | None = None
+
+    def step(self, position: Position) -> None:
+        """A step is done."""
+        now = time.monotonic()
+        if self._done is None:
+            self._told, self._done = now, position.examples_trained
+        elif self._outside and now - self._told >= PROGRESS_SECONDS:
+            rate = (position.examples_trained - self._done) / (now - self._told)
+            self._outside.tell(_progress(position, self._total, rate))
+            self._told, self._done = now, position.examples_trained
+
+
+def next_steps(steps: int, seconds: float, call_bytes: int) -> int:
+    """How many steps the next call should hold, from what the last one took.
+
+    Grows at most fourfold, since the first calls are slow for reasons of their own.
+    """
+    by_time = steps * CALL_SECONDS / max(seconds, 1e-6)
+    by_memory = steps * CALL_BYTES / max(call_bytes, 1)
+    return max(1, int(min(by_time, by_memory, steps * 4)))
+
+
+def steps_done(position: Position, examples: int, batch_size: int) -> int:
+    """Optimiser steps that are in the weights at a position."""
+    return order.step_number(position.epoch, position.offset, examples, batch_size)
+
+
+def _require_finite(
+    losses: Array,
+    position: Position,
+    config: WorkerConfig,
+    training: loop.Training,
+    examples: int,
+) -> None:
+    if not np.isfinite(losses[-1]):
+        done = steps_done(position, examples, config.batch_size)
+        step = f"at step {done + len(losses)} (epoch {position.epoch + 1})"
+        raise diverged(f"loss, got {losses[-1]} {step}", config, training)
+
+
+def diverged(what: str, config: WorkerConfig, training: loop.Training) -> RunError:
+    """The one line for a training that left the finite numbers; `what` says where."""
+    rate = float(training.optimizer.learning_rate)
+    ours = rate == float(np.float32(config.learning_rate))
+    where = f'SET="learning_rate={rate / 10:g}"' if ours else "in the optimizer of model()"
+    return RunError(
+        f"train: expected a finite {what} with learning rate {rate:g}; pass a smaller one, {where}"
+    )
+
+
+def _advanced(position: Position, done: _Done, seconds: float) -> Position:
+    loss_sum = position.loss_sum
+    for loss in done.losses.tolist():  # one by one, so that no grouping into calls changes the sum
+        loss_sum += loss
+    return replace(
+        position,
+        offset=position.offset + done.examples,
+        loss_sum=loss_sum,
+        correct=position.correct + done.correct,
+        epoch_seconds=position.epoch_seconds + seconds,
+        examples_trained=position.examples_trained + done.examples,
+    )
+
+
+def _observation(
+    place: Place, standing: Standing, step: int, done: _Done, seconds: float
+) -> Observation:
+    position = standing.position
+    return Observation(
+        generation=place.generation,
+        step=step,
+        examples_per_second=done.examples / max(seconds, 1e-9),
+        step_seconds=seconds / len(done.losses),
+        sync_seconds=done.sync_seconds,
+        wait_seconds=standing.waited_seconds,
+        loss=position.loss_sum / max(position.offset, 1),
+        gradient_noise_scale=math.nan,
+    )
+
+
+def _progress(position: Position, total: int, rate: float) -> Progress:
+    loss, accuracy = position.loss_sum / position.offset, position.correct / position.offset
+    return Progress(position.examples_trained, total, position.epoch, loss, accuracy, rate)
+
+
+def _ended(position: Position) -> Position:
+    """The start of the next epoch, with this one in the history."""
+    end = EpochEnd(
+        position.epoch,
+        position.loss_sum / position.offset,
+        position.correct / position.offset,
+        position.epoch_seconds,
+    )
+    return Position(
+        epoch=position.epoch + 1,
+        examples_trained=position.examples_trained,
+        history=(*position.history, end),
+    )

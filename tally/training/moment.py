@@ -1,0 +1,63 @@
+"""What a step is and whose part of it is computed: the words of the loop, without TensorFlow."""
+
+from dataclasses import dataclass
+
+from tally.training import order
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepPlan:
+    """What decides a step beside model and data.
+
+    Attributes:
+        batch_size: examples of one optimiser step over all ranks; the last of an epoch may have
+            fewer.
+        learning_rate: of Adam, where the model brings no optimizer.
+        seed: of the run; random layers follow from it.
+        virtual_shards: into which a step is cut, whatever the number of workers.
+        deterministic: compute each virtual shard by itself, for weights that are the same bit by
+            bit with any number of workers.
+        max_workers: the largest gang that this worker may meet.
+    """
+
+    batch_size: int
+    learning_rate: float
+    seed: int
+    virtual_shards: int = 12
+    deterministic: bool = False
+    max_workers: int = 1
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One rank's place in one step.
+
+    Attributes:
+        epoch: from 0.
+        offset: examples of the epoch in the steps before.
+        examples: of the whole step, over all ranks.
+        rank, world_size: of this generation.
+    """
+
+    epoch: int
+    offset: int
+    examples: int
+    rank: int
+    world_size: int
+
+
+@dataclass(frozen=True)
+class Total:
+    """What the end of a step's sum says: the loss summed over its examples, flags over ranks."""
+
+    loss_sum: float
+    correct: int
+    examples: int
+    flags: tuple[float, float]
+
+
+def rows(plan: StepPlan, moment: Moment) -> tuple[int, int]:
+    """The rows of the step that a rank computes: the first, and the one after the last."""
+    bounds = order.shard_bounds(moment.examples, plan.virtual_shards)
+    begin, end = order.share(moment.rank, moment.world_size, plan.virtual_shards)
+    return int(bounds[begin]), int(bounds[end])

@@ -1,0 +1,1 @@
+"""TensorFlow's own collectives (MultiWorkerMirroredStrategy) as the second engine of a gang."""

@@ -1,0 +1,245 @@
+"""A part of a step as one vector of float32, and the sum of all parts put into the variables.
+
+The vector is [gradients | changes of what layers keep beside weights | loss sum, right answers,
+examples | two flags]. Everything in it adds up over the parts of a step; nothing is changed by
+computing it, so that a step whose sum never came can be computed again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tally.data.format import Array
+from tally.training import lstm_kernel, optimiser
+from tally.training.gradients import Problem, backward
+from tally.training.randomness import Point
+
+Tensor = Any
+TAIL = 5  # loss sum, right answers, examples, two flags
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a vector's numbers are, in order.
+
+    Attributes:
+        trained: the trainable variables that have a gradient.
+        kept: what layers change while they are trained: moving averages, counters.
+    """
+
+    trained: tuple[Any, ...]
+    kept: tuple[Any, ...]
+
+    @property
+    def size(self) -> int:
+        """Numbers in the vector."""
+        return sum(_sizes([*self.trained, *self.kept])) + TAIL
+
+
+def kept_variables(model: Any) -> tuple[Any, ...]:
+    """The numbers that layers may change in a forward pass; weights that are frozen are not.
+
+    Random states are not either: they follow from the run's seed.
+    """
+    found = {
+        id(variable): variable
+        for layer in model._flatten_layers()
+        for variable in layer._non_trainable_variables
+        if str(variable.dtype).startswith(("float", "bfloat", "int", "uint"))
+    }
+    return tuple(found.values())
+
+
+def layout(problem: Problem) -> Layout:
+    """The layout of a problem that has been traced."""
+    variables = zip(problem.model.trainable_variables, problem.present, strict=True)
+    return Layout(tuple(v for v, found in variables if found), kept_variables(problem.model))
+
+
+def part(
+    problem: Problem, x: Tensor, y: Tensor, point: Point, step_examples: Tensor, flags: Tensor
+) -> Tensor:
+    """The vector of some rows of a step, float32 (size,), while tracing.
+
+    Args:
+        problem: what is trained.
+        x, y: the rows, one or more, x as stored.
+        point: which rows they are.
+        step_examples: int64, of the whole step.
+        flags: float32 (2,).
+    """
+    import tensorflow as tf
+
+    kept = [v.value for v in kept_variables(problem.model)]
+    before = [tf.identity(v) for v in kept]
+    whole, here = tf.cast(step_examples, tf.float32), tf.cast(point.rows, tf.float32)
+    loss, right, gradients = backward(problem, x, y, point, whole)
+    changes = [
+        (tf.cast(v, tf.float32) - tf.cast(old, tf.float32)) * (here / whole)
+        for v, old in zip(kept, before, strict=True)
+    ]
+    with tf.control_dependencies(changes):
+        for v, old in zip(kept, before, strict=True):
+            v.assign(old)
+    flat = [
+        tf.reshape(tf.cast(t, tf.float32), [-1])
+        for t in [*(g for g in gradients if g is not None), *changes]
+    ]
+    return tf.concat([*flat, tf.stack([loss, tf.cast(right, tf.float32), here]), flags], axis=0)
+
+
+def trace_lone(problem: Problem, batch_size: int) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """(x, y, where int64 (2,): epoch, offset) → (steps done, loss sums, right answers).
+
+    Takes as many steps as x has batches; the last one may be smaller.
+    """
+    import tensorflow as tf
+
+    apply = optimiser.apply_function(problem.optimizer, problem.model.trainable_variables)
+
+    def call(x: Tensor, y: Tensor, where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        steps = (tf.shape(y)[0] + batch_size - 1) // batch_size
+        found = tf.TensorArray(tf.float32, steps), tf.TensorArray(tf.int32, steps)
+
+        def body(i: Tensor, _: Tensor, sums: Any, rights: Any) -> Any:
+            x_here, y_here = (t[i * batch_size : (i + 1) * batch_size] for t in (x, y))
+            rows = tf.shape(y_here, out_type=tf.int64)[0]
+            point = Point(where[0], where[1] + tf.cast(i * batch_size, tf.int64), rows)
+            loss, right, gradients = backward(problem, x_here, y_here, point, rows)
+            apply(gradients)
+            return i + 1, tf.math.is_finite(loss), sums.write(i, loss), rights.write(i, right)
+
+        done, _, sums, rights = tf.while_loop(
+            lambda i, finite, *_: (i < steps) & finite,
+            body,
+            (tf.constant(0), tf.constant(True), *found),
+            parallel_iterations=1,
+        )
+        return done, sums.stack(), rights.stack()
+
+    with lstm_kernel.fused(problem.model, batch_size):
+        return _concrete(call, [*_examples(problem), tf.TensorSpec((2,), tf.int64)])
+
+
+def trace_part(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
+    """(x, y, where int64 (3,): epoch, first row, step's examples, flags) → the vector of the rows.
+
+    Args:
+        problem: what is trained.
+        padded_rows: as many as it will ever be called with.
+    """
+    import tensorflow as tf
+
+    def compute(x: Tensor, y: Tensor, where: Tensor, flags: Tensor) -> Tensor:
+        point = Point(where[0], where[1], tf.shape(y, out_type=tf.int64)[0])
+        return part(problem, x, y, point, where[2], flags)
+
+    signature = [
+        *_examples(problem),
+        tf.TensorSpec((3,), tf.int64),
+        tf.TensorSpec((2,), tf.float32),
+    ]
+    with lstm_kernel.fused(problem.model, padded_rows):
+        return _concrete(compute, signature)
+
+
+def trace_shards(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
+    """(x, y, bounds int64 (s + 1,), where, flags) → vectors of s shards, float32 (s, size).
+
+    The flags are in the first. One shard is computed after another, each by the same operations on
+    the same shapes: bit by bit the same, whatever shards come before it.
+
+    Args:
+        problem: what is trained.
+        padded_rows: of the largest shard.
+    """
+    import tensorflow as tf
+
+    def compute(x: Tensor, y: Tensor, bounds: Tensor, where: Tensor, flags: Tensor) -> Tensor:
+        shards = tf.shape(bounds)[0] - 1
+
+        def body(i: Tensor, rows: Any) -> Any:
+            begin, end = bounds[i], bounds[i + 1]
+            point = Point(where[0], where[1] + begin, end - begin)
+            raised = tf.where(i == 0, flags, 0)
+            vector = part(problem, x[begin:end], y[begin:end], point, where[2], raised)
+            return i + 1, rows.write(i, vector)
+
+        rows = tf.TensorArray(tf.float32, shards, infer_shape=False)
+        start = (tf.constant(0), rows)
+        _, rows = tf.while_loop(lambda i, _: i < shards, body, start, parallel_iterations=1)
+        return rows.stack()
+
+    signature = [
+        *_examples(problem),
+        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((3,), tf.int64),
+        tf.TensorSpec((2,), tf.float32),
+    ]
+    with lstm_kernel.fused(problem.model, padded_rows):
+        return _concrete(compute, signature)
+
+
+def trace_apply(problem: Problem) -> Callable[[Tensor], None]:
+    """(the sum of a step's vectors) → nothing: the variables are one step further."""
+    import tensorflow as tf
+
+    found = layout(problem)
+    apply = optimiser.apply_function(problem.optimizer, problem.model.trainable_variables)
+
+    def put(vector: Tensor) -> None:
+        variables = [*found.trained, *found.kept]
+        *pieces, _ = tf.split(vector, [*_sizes(variables), TAIL])
+        pieces = [tf.reshape(p, v.shape) for p, v in zip(pieces, variables, strict=True)]
+        of = {id(v): p for v, p in zip(variables, pieces, strict=True)}
+        apply([_as(of.get(id(v)), v) for v in problem.model.trainable_variables])
+        for v in found.kept:
+            change = of[id(v)] if tf.as_dtype(v.dtype).is_floating else tf.round(of[id(v)])
+            v.assign(v.value + _as(change, v))
+
+    return _concrete(put, [tf.TensorSpec((found.size,), tf.float32)])
+
+
+def on_host(tensor: Any) -> Array:
+    """A tensor's numbers, without a copy where they are in memory already; not to be written."""
+    if isinstance(tensor, np.ndarray):
+        return tensor
+    if "CPU" in tensor.device:
+        return np.asarray(memoryview(tensor))
+    return tensor.numpy()  # type: ignore[no-any-return]
+
+
+def tail(vector: Any) -> Array:
+    """The last numbers of a vector, wherever it lies: what is before them stays there."""
+    elsewhere = not isinstance(vector, np.ndarray) and "CPU" not in vector.device
+    return on_host(vector[-TAIL:] if elsewhere else vector)[-TAIL:]
+
+
+def _as(piece: Tensor | None, variable: Any) -> Tensor | None:
+    import tensorflow as tf
+
+    return None if piece is None else tf.cast(piece, variable.dtype)
+
+
+def _sizes(variables: Sequence[Any]) -> list[int]:
+    return [int(np.prod(v.shape)) for v in variables]
+
+
+def _examples(problem: Problem) -> list[Any]:
+    import tensorflow as tf
+
+    meta = problem.meta
+    return [
+        tf.TensorSpec((None, *meta.input_shape), meta.input_dtype),
+        tf.TensorSpec((None,), tf.int32),
+    ]
+
+
+def _concrete(function: Any, signature: list[Any]) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    traced = tf.function(function, input_signature=signature, autograph=False)
+    concrete: Callable[..., Any] = traced.get_concrete_function()
+    return concrete

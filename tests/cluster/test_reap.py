@@ -1,0 +1,133 @@
+"""Orphans are found and removed; a gang whose run goes on is left alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+from objects import IMAGE, apply, delete, every, until_true
+
+from tally.kube.cluster import Cluster
+from tally.kube.reap import reap
+
+Make = Callable[..., Any]
+
+
+def _conductor(run: str, script: str) -> dict[str, Any]:
+    """A pod that stands for the conductor of a run."""
+    restricted = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    return {
+        "kind": "Pod",
+        "metadata": {
+            "name": "conductor",
+            "labels": {"pipeline/runid": run, "tally.dev/conductor": "train"},
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "containers": [
+                {
+                    "name": "main",
+                    "image": IMAGE,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["python", "-S", "-c", script],
+                    "securityContext": restricted,
+                }
+            ],
+        },
+    }
+
+
+def test_a_gang_goes_when_its_conductor_has_gone_and_not_before(
+    cluster: Cluster, namespace: str, spec: Make, template: Make, gang_of: Make
+) -> None:
+    made = spec()
+    apply(cluster, _conductor(made.run_id, "import time; time.sleep(3600)"), namespace)
+    gang, told = gang_of(made, template())
+    gang.start(2)
+    told.until_started("0", "1")
+    assert reap(cluster, namespace) == []
+    delete(cluster, "Pod", "conductor", namespace)
+    until_true(lambda: not every(cluster, "Pod", namespace, "tally.dev/conductor"), 15)
+    line = f"{namespace}/{made.name} of run {made.run_id}: it has no conductor"
+    assert reap(cluster, namespace, dry_run=True) == [f"would remove {line}"]
+    assert len(every(cluster, "Job", namespace)) == 1
+    assert reap(cluster, namespace) == [f"removed {line}"]
+    for kind in ("Job", "Pod", "Secret", "Service", "NetworkPolicy"):
+        until_true(lambda k=kind: not every(cluster, k, namespace), 20)
+    assert reap(cluster, namespace) == []
+
+
+def test_a_gang_goes_when_its_conductor_has_failed(
+    cluster: Cluster, namespace: str, spec: Make, template: Make, gang_of: Make
+) -> None:
+    made = spec()
+    apply(cluster, _conductor(made.run_id, "raise SystemExit(1)"), namespace)
+
+    def phase() -> Any:
+        (pod,) = every(cluster, "Pod", namespace, "tally.dev/conductor")
+        return pod["status"]["phase"] == "Failed"
+
+    until_true(phase, 20)
+    gang, _ = gang_of(made, template())
+    gang.start(1)
+    assert reap(cluster, namespace) == [
+        f"removed {namespace}/{made.name} of run {made.run_id}: its conductor has failed"
+    ]
+
+
+def test_with_workflows_the_run_is_over_when_its_workflow_is(
+    cluster: Cluster, namespace: str, spec: Make, template: Make, gang_of: Make
+) -> None:
+    made = spec()
+    crds = "apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    name = "workflows.argoproj.io"
+    there = cluster.request("GET", crds, query={"fieldSelector": f"metadata.name={name}"})["items"]
+    if not there:
+        schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        version = {"name": "v1alpha1", "served": True, "storage": True}
+        cluster.request(
+            "POST",
+            crds,
+            {
+                "metadata": {"name": name},
+                "spec": {
+                    "group": "argoproj.io",
+                    "scope": "Namespaced",
+                    "names": {"plural": "workflows", "singular": "workflow", "kind": "Workflow"},
+                    "versions": [{**version, "schema": {"openAPIV3Schema": schema}}],
+                },
+            },
+        )
+    try:
+        path = f"apis/argoproj.io/v1alpha1/namespaces/{namespace}/workflows"
+        until_true(lambda: _answers(cluster, path), 20)
+        workflow = {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Workflow",
+            "metadata": {"name": "w", "labels": {"pipeline/runid": made.run_id}},
+            "status": {"phase": "Running"},
+        }
+        cluster.request("POST", path, workflow)
+        gang, _ = gang_of(made, template())
+        gang.start(1)
+        assert reap(cluster, namespace) == []  # no conductor yet, or no more: KFP makes the next
+        cluster.request("PATCH", f"{path}/w", {"status": {"phase": "Failed"}})
+        (line,) = reap(cluster, namespace)
+        assert line.endswith("its Workflow is Failed")
+    finally:
+        if not there:
+            cluster.request("DELETE", f"{crds}/{name}")
+
+
+def _answers(cluster: Cluster, path: str) -> bool:
+    from tally.kube.cluster import Refused
+
+    try:
+        cluster.request("GET", path)
+    except Refused:
+        return False
+    return True

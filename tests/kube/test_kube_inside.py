@@ -1,0 +1,97 @@
+"""A conductor's own pod says what its workers look like."""
+
+from typing import Any
+
+import pytest
+
+from tally.kube.inside import is_here, like_own_pod, owner_of
+from tally.kube.reap import conductors_ended
+
+# As KFP makes it: see its executor pods.
+POD: dict[str, Any] = {
+    "metadata": {
+        "name": "cnn-abc-system-container-impl-1",
+        "uid": "pod-uid",
+        "ownerReferences": [
+            {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "cnn-abc",
+             "uid": "w", "controller": True, "blockOwnerDeletion": True},
+        ],
+    },
+    "spec": {
+        "imagePullSecrets": [{"name": "registry"}],
+        "containers": [
+            {"name": "wait", "image": "argoexec"},
+            {
+                "name": "main",
+                "image": "example/tally:1",
+                "imagePullPolicy": "Always",
+                "env": [
+                    {"name": "TALLY_STORE", "value": "s3://bucket"},
+                    {"name": "KFP_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "x"}}},
+                    {"name": "OTHER", "value": "1"},
+                    {"name": "AWS_ACCESS_KEY_ID",
+                     "valueFrom": {"secretKeyRef": {"name": "s3", "key": "accesskey"}}},
+                ],
+                "volumeMounts": [
+                    {"name": "store", "mountPath": "/store"},
+                    {"name": "tmp-dir-argo", "mountPath": "/tmp"},
+                    {"name": "kube-api-access", "readOnly": True,
+                     "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"},
+                    {"name": "argo-key", "mountPath": "/argo/secret/s3", "readOnly": True},
+                ],
+            },
+        ],
+        "volumes": [
+            {"name": "store", "persistentVolumeClaim": {"claimName": "store"}},
+            {"name": "tmp-dir-argo", "emptyDir": {}},
+            {"name": "kube-api-access", "projected": {}},
+            {"name": "argo-key", "secret": {"secretName": "s3"}},
+        ],
+    },
+}  # fmt: skip
+
+
+def test_workers_take_over_the_image_and_what_leads_to_the_store() -> None:
+    like = like_own_pod(POD)
+    assert (like["image"], like["pull_policy"]) == ("example/tally:1", "Always")
+    assert like["pull_secrets"] == ("registry",)
+    assert like["environment"] == {"TALLY_STORE": "s3://bucket"}
+    assert like["secret_environment"] == {"AWS_ACCESS_KEY_ID": ("s3", "accesskey")}
+    (volume,) = like["volumes"]
+    assert (volume.name, volume.path, volume.read_only) == ("store", "/store", False)
+    assert volume.source == {"persistentVolumeClaim": {"claimName": "store"}}
+
+
+def test_the_gang_belongs_to_the_workflow_without_being_controlled_by_it() -> None:
+    owner = owner_of(POD)
+    assert (owner["kind"], owner["name"], owner["controller"]) == ("Workflow", "cnn-abc", False)
+
+
+def test_a_pod_that_nobody_owns_owns_its_gang() -> None:
+    alone = {**POD, "metadata": {"name": "p", "uid": "u"}}
+    assert owner_of(alone) == {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u"}
+
+
+def test_only_a_pod_has_workers_that_are_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert not is_here()
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    assert is_here()
+    monkeypatch.setenv("TALLY_GANG", "local")
+    assert not is_here()
+
+
+@pytest.mark.parametrize(
+    ("phases", "why"),
+    [
+        ([], "it has no conductor"),
+        (["Failed"], "its conductor has failed"),
+        (["Succeeded", "Failed"], "its conductor has succeeded"),
+        (["Failed", "Running"], ""),
+        (["Pending"], ""),
+        (["Unknown"], ""),
+    ],
+)
+def test_a_run_goes_on_while_any_conductor_may(phases: list[str], why: str) -> None:
+    pods = [{"status": {"phase": phase}} for phase in phases]
+    assert conductors_ended(pods) == why
