@@ -1,4 +1,4 @@
-"""Conductors as pods, under the account of manifests/gang-rbac.yaml, and a store that outlives them."""
+"""Conductors as pods, under the account of manifests/gang-rbac.yaml, and a store that stays."""
 
 import os
 from pathlib import Path

@@ -23,8 +23,7 @@ X = (SHAPES[Y] + RANDOM.integers(0, 55, (EXAMPLES, 12, 12, 1))).astype(np.uint8)
 
 
 def built(name: str) -> Any:
-    """A model with the same weights and the same names every time."""
-    keras.backend.clear_session()
+    """A model with the same weights every time."""
     keras.utils.set_random_seed(0)
     if name in MADE:
         return keras.Sequential([keras.Input((12, 12, 1)), *MADE[name]()], name=name)
@@ -72,7 +71,12 @@ def plan(**changes: Any) -> loop.StepPlan:
     return loop.StepPlan(**{**values, **changes})
 
 
-def prepared(name: str, **changes: Any) -> loop.Training:
+def prepared(name: str, over: Any = None, **changes: Any) -> loop.Training:
+    """Ready to be trained, on one device or in the scope of a strategy."""
+    keras.backend.clear_session()
+    if over:
+        with over.scope():
+            return loop.prepare(built(name), PICTURES, plan(**changes))
     return loop.prepare(built(name), PICTURES, plan(**changes))
 
 

@@ -141,7 +141,7 @@ class OwnNoise(keras.layers.Layer):
     [
         (lambda: kl.AlphaDropout(0.5, name="alpha"), {"alpha"}),
         (OwnNoise, {"keras.random"}),
-        (lambda: kl.Dropout(0.5, noise_shape=(1, None), name="one mask"), {"one mask"}),
+        (lambda: kl.Dropout(0.5, noise_shape=(1, None), name="one-mask"), {"one-mask"}),
     ],
     ids=["alpha dropout", "keras.random", "one mask for a batch"],
 )
