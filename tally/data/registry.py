@@ -1,4 +1,4 @@
-"""From what a user names to a dataset folder: packaged, a source, gs://, or a file of their own."""
+"""From what a user names to a dataset folder: packaged, a source, a bucket, a file of their own."""
 
 import difflib
 import importlib
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from tally import buckets, storage
-from tally.data import augment, packaged, sources, user
+from tally.data import augment, copies, packaged, sources, user
 from tally.data.content import Chunk, Content
 from tally.data.format import DESCRIPTION, SCHEMA, digest, open_dataset, write
 from tally.data.hashes import hashes
 from tally.data.reading import files_below, reading
 from tally.errors import DataError, SpecError
 from tally.spec import Spec
+from tally.storage import CloudPath
 from tally.userfile import is_user_file
 
 
@@ -71,8 +72,9 @@ def check(spec: Spec) -> None:
 
     Raises:
         DataError: an unknown name, nothing at the path, a layout that no format recognises, a
-            malformed gs:// address.
-        SpecError: a Python file that is missing, does not parse, or defines no dataset().
+            malformed gs:// or s3:// address.
+        SpecError: credentials in an address; a Python file that is missing, does not parse, or
+            defines no dataset().
     """
     name = spec.dataset
     if name in names():
@@ -88,17 +90,20 @@ def check(spec: Spec) -> None:
 def prepare(spec: Spec, progress: Callable[[int, int], None] | None = None) -> tuple[Path, bool]:
     """The dataset folder that `spec` asks for, made unless one of the same content exists.
 
+    Where TALLY_STORE is a bucket the folder is published there once, and found there by the next
+    machine instead of being made again.
+
     Args:
         spec: dataset and the parameters that shape examples.
         progress: called with examples done and their total (0 while that is unknown).
 
     Returns:
-        The folder, and whether it existed already.
+        The folder, and whether it existed already, here or in the store.
 
     Raises:
         DataError: the source is missing, unreadable, or not what its format says.
         SpecError: a parameter that does not suit the dataset.
-        RunError: the disk is full.
+        RunError: the disk is full, or the store does not answer.
     """
     source = _find(spec.dataset, spec)
     of_loader = {"loader": source.loader, "version": source.version, "options": source.options}
@@ -106,19 +111,56 @@ def prepare(spec: Spec, progress: Callable[[int, int], None] | None = None) -> t
         {"schema": SCHEMA, **of_loader, "name": source.name, "content": source.identity}
     )
     label = re.sub(r"[^A-Za-z0-9._-]+", "-", source.name).strip(".-")[:60] or "dataset"
-    store = storage.store()
-    # in a bucket there is nothing to map into memory: datasets stay on this machine's disk
-    root = store if isinstance(store, Path) else storage.home()
-    folder = root / "datasets" / f"{label}-{fingerprint[:16]}"
-    if (folder / DESCRIPTION).is_file():
+    folder = datasets() / f"{label}-{fingerprint[:16]}"
+    place = _place(folder)
+    reused = (folder / DESCRIPTION).is_file()
+    if reused:
         open_dataset(folder)
-        return folder, True
+    elif place and copies.is_published(place):
+        copies.bring(folder, fingerprint, copies.from_bucket(place), copies.PARALLEL)
+        reused = True
+    else:
+        facts = {**source.facts, **of_loader, "fingerprint": fingerprint}
+        _make(folder, source, facts, progress)
+    if place:
+        copies.publish(folder, place)
+    return folder, reused
+
+
+def datasets() -> Path:
+    """Where dataset folders are: TALLY_STORE if that is a folder, else $TALLY_HOME.
+
+    Examples are mapped into memory, so those of a bucket are copied to this machine's disk.
+    """
+    store = storage.store()
+    return (store if isinstance(store, Path) else storage.home()) / "datasets"
+
+
+def _place(folder: Path) -> CloudPath | None:
+    """Where a dataset folder is published; None where the store is no bucket."""
+    store = storage.store()
+    return store / "datasets" / folder.name if isinstance(store, CloudPath) else None
+
+
+def published(folder: Path) -> str:
+    """Where workers elsewhere find what `prepare` made: its address in the store, or its path.
+
+    Args:
+        folder: that `prepare` returned.
+    """
+    return str(_place(folder) or folder)
+
+
+def _make(
+    folder: Path,
+    source: _Source,
+    facts: dict[str, Any],
+    progress: Callable[[int, int], None] | None,
+) -> None:
     content = source.load()
     if "times" in source.options:
         content = augment.enlarged(content, source.options["times"])
-    facts = {**source.facts, **of_loader, "fingerprint": fingerprint}
     write(folder, _reporting(content, progress) if progress else content, facts)
-    return folder, False
 
 
 def _reporting(content: Content, progress: Callable[[int, int], None]) -> Content:
@@ -195,6 +237,7 @@ def _beside(user_file: str, source: str) -> str:
 
 
 def _existing(name: str) -> Path:
+    storage.refuse_credentials(name)
     path = Path(name).expanduser().absolute()
     with reading(path, "a source that this user can read", "check its permissions"):
         if path.exists():
@@ -208,8 +251,8 @@ def _existing(name: str) -> Path:
         got = "an unknown name"
         remedy = f"did you mean {near[0]}?" if near else "choose one, or check the path"
     raise DataError(
-        f"dataset: expected one of {', '.join(names())}, a file or folder, gs://…, or a Python "
-        f"file, got {name}, {got}; {remedy}"
+        f"dataset: expected one of {', '.join(names())}, a file or folder, gs://…, s3://…, or a "
+        f"Python file, got {name}, {got}; {remedy}"
     )
 
 

@@ -5,8 +5,8 @@ both tells a torn or rotten file from a good one. The last two are kept.
 """
 
 import contextlib
-import functools
 import hashlib
+import io
 import json
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tally.buckets import kept
 from tally.data.format import Array
 from tally.errors import RunError, SpecError, check_schema
 from tally.storage import CloudPath, Location, atomic_file
@@ -23,8 +24,10 @@ from tally.training.messages import EpochEnd
 
 SCHEMA = 1
 KEPT = 2
-STORE_SECONDS = 30.0  # for an object store to take or give a checkpoint
+STORE_SECONDS = 30.0  # for an object store to take a checkpoint; or to fail without giving a byte
 _PATTERN = "checkpoint-*.safetensors"
+_PASSES = 3
+_PRUNE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,15 @@ class Checkpoint:
     tensors: Mapping[str, Array]
 
 
-def save(folder: Location, checkpoint: Checkpoint) -> Location:
+def save(folder: Location, checkpoint: Checkpoint, seconds: float = STORE_SECONDS) -> Location:
     """Write a checkpoint, synced, then let go of all but the one before it.
 
     In a bucket it is one object, which appears there whole or not at all.
+
+    Args:
+        folder: where to; made if missing.
+        checkpoint: what to write.
+        seconds: that a bucket has to take it, all tries together.
 
     Raises:
         RunError: the disk is full, or the store does not take it; older ones are untouched.
@@ -90,11 +98,9 @@ def save(folder: Location, checkpoint: Checkpoint) -> Location:
     if isinstance(folder, Path):
         write_tensors(folder / name, checkpoint.tensors, state)
         _prune(folder, name)
-        return folder / name
-    with tempfile.TemporaryDirectory() as scratch:
-        write_tensors(Path(scratch) / name, checkpoint.tensors, state)
-        upload(folder, [Path(scratch) / name])
-    _prune_bucket(folder, name)
+    else:
+        kept.put(folder, {name: io.BytesIO(_packed(checkpoint.tensors, state))}, seconds)
+        _prune_bucket(folder, name)
     return folder / name
 
 
@@ -109,12 +115,12 @@ def latest(folder: Location, say: Callable[[str], None]) -> Checkpoint | None:
         SchemaError: a newer Tally wrote it.
         RunError: the store does not answer.
     """
-    with contextlib.closing(_newest_copies(folder)) as copies:
+    with contextlib.closing(_newest_copies(folder, say)) as copies:
         for path in copies:
             try:
                 tensors, state = read_tensors(path)
             except ValueError as error:
-                say(f"{path.name}: expected a whole checkpoint, got {error}; trying an older one")
+                say(_DAMAGED.format(path.name, error))
                 continue
             check_schema(str(path), int(state["schema"]), SCHEMA)
             facts = state["position"]
@@ -145,13 +151,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], state: Mapping[str, 
     Raises:
         RunError: the disk is full.
     """
+    with atomic_file(path) as file:
+        file.write(_packed(tensors, state))
+
+
+def _packed(tensors: Mapping[str, Array], state: Mapping[str, Any]) -> bytes:
     import safetensors.numpy
 
     text = json.dumps(dict(state), sort_keys=True)
     plain = {name: np.asarray(value, order="C") for name, value in tensors.items()}
-    metadata = {"state": text, "sha256": _digest(text, plain)}
-    with atomic_file(path) as file:
-        file.write(safetensors.numpy.save(plain, metadata))
+    packed: bytes = safetensors.numpy.save(plain, {"state": text, "sha256": _digest(text, plain)})
+    return packed
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -204,56 +214,52 @@ def upload(folder: CloudPath, paths: Sequence[Path]) -> None:
     """Local files to a bucket, one after another; those that do not exist are left out.
 
     Raises:
-        RunError: not within STORE_SECONDS.
+        RunError: the store does not take them within STORE_SECONDS.
     """
-    from tally.buckets.objects import reach, told
-    from tally.buckets.patience import patiently, within
-
-    def work() -> None:
-        objects = reach(folder)
-        for path in paths:
-            if not path.exists():
-                continue
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            with open(path, "rb") as file:
-                send = functools.partial(objects.upload, (folder / path.name).key, file, digest)
-                patiently(send, STORE_SECONDS)
-
-    with told(folder, RunError):
-        within(STORE_SECONDS, work)
+    with contextlib.ExitStack() as opened:
+        files = {p.name: opened.enter_context(open(p, "rb")) for p in paths if p.exists()}
+        kept.put(folder, files, STORE_SECONDS)
 
 
 def _prune_bucket(folder: CloudPath, name: str) -> None:
-    from tally.buckets.objects import reach, told
-    from tally.buckets.patience import within
-
-    def work() -> None:
-        objects, new = reach(folder), (folder / name).key
-        names = sorted(entry.name for entry in objects.below(f"{folder.key}/checkpoint-"))
-        older = [found for found in names if found < new][-(KEPT - 1) :]
-        for found in names:
-            if found != new and found not in older:
-                objects.remove(found)
-
-    with told(folder, RunError):
-        within(STORE_SECONDS, work)
+    # What lies ahead stays: it may be another worker's that lost the conductor and lives on. If it
+    # is a damaged one it goes once the training is past it.
+    with contextlib.suppress(RunError):
+        older = [found for found in _names(folder) if found < name]
+        kept.drop(folder, older[: 1 - KEPT])
 
 
-def _newest_copies(folder: Location) -> Generator[Path, None, None]:
+def _names(folder: CloudPath) -> list[str]:
+    found = [entry.name.rpartition("/")[2] for entry in kept.listed(folder, _PRUNE_SECONDS)]
+    return [name for name in found if Path(name).match(_PATTERN)]
+
+
+def _newest_copies(folder: Location, say: Callable[[str], None]) -> Generator[Path, None, None]:
     """Local files of the checkpoints, the newest first; copies are gone after the next step."""
     if isinstance(folder, Path):
         yield from _newest_first(folder)
         return
     from tally.buckets.objects import download, reach, told
-    from tally.buckets.patience import patiently
+    from tally.buckets.patience import Damaged, Missing
 
-    with told(folder, RunError):
-        objects = reach(folder)
-        prefix = f"{folder.key}/checkpoint-"
-        found = patiently(lambda: objects.below(prefix), STORE_SECONDS)
-    for entry in sorted(found, key=lambda entry: entry.name, reverse=True):
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / entry.name.rpartition("/")[2]
-            with told(folder, RunError):
-                download(objects, entry, path, STORE_SECONDS)
-            yield path
+    for _ in range(_PASSES):
+        gone = False
+        for entry in reversed(kept.listed(folder, STORE_SECONDS)):
+            name = entry.name.rpartition("/")[2]
+            if not Path(name).match(_PATTERN):
+                continue
+            with tempfile.TemporaryDirectory() as scratch, told(folder, RunError):
+                try:
+                    download(reach(folder), entry, Path(scratch) / name, STORE_SECONDS)
+                except Damaged:
+                    say(_DAMAGED.format(name, "another checksum"))
+                    continue
+                except Missing:  # another worker saved a newer one and let go of it meanwhile
+                    gone = True
+                    continue
+                yield Path(scratch) / name
+        if not gone:
+            return
+
+
+_DAMAGED = "{}: expected a whole checkpoint, got {}; trying an older one"

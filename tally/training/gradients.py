@@ -81,6 +81,24 @@ def backward(
     return tf.cast(loss, tf.float32), right, gradients
 
 
+def size_dependent(problem: Problem) -> str:
+    """One line about layers that make a default gang's result depend on its size, or ""."""
+    import keras
+
+    named = sorted(problem.not_by_row)
+    named += [
+        layer.name
+        for layer in problem.model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    if not named:
+        return ""
+    return (
+        f"{problem.model.name}: what {', '.join(named)} computes depends on which examples share "
+        'a worker, so weights depend on the number of workers; SET="deterministic=true" ends that'
+    )
+
+
 def scaled(x: Tensor, meta: Meta) -> Tensor:
     """Stored values as the model takes them: float32 × input_scale, tokens as they are."""
     import tensorflow as tf

@@ -12,11 +12,12 @@ import numpy as np
 
 from tally.data.format import Array, Meta
 from tally.errors import SpecError
-from tally.training import lstm_kernel, order, parts
+from tally.training import alone, devices, gradients, lstm_kernel, order, parts, randomness
 from tally.training.gradients import Problem, losses_by_example
 from tally.training.moment import Moment as Moment
 from tally.training.moment import StepPlan as StepPlan
 from tally.training.moment import Total as Total
+from tally.training.moment import largest_share
 from tally.training.moment import rows as rows
 
 Tensor = Any
@@ -31,6 +32,7 @@ class Training:
         optimizer: its keras optimizer, built.
         plan: of its steps.
         problem: what is traced.
+        strategy: over several accelerators of this worker, or None.
         traced: TensorFlow's functions by name, made when they are first needed.
     """
 
@@ -38,23 +40,29 @@ class Training:
     optimizer: Any
     plan: StepPlan
     problem: Problem
+    strategy: Any | None = None
     traced: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
 
 def prepare(model: Any, meta: Meta, plan: StepPlan) -> Training:
     """Trace the training of a model on a dataset's examples; changes no variable.
 
-    A compiled model keeps its optimizer and loss; another gets Adam and cross-entropy.
+    A compiled model keeps its optimizer and loss; another gets Adam and cross-entropy. In the scope
+    of a strategy of tally.training.devices, where the model was built, it spreads over its devices.
     """
     import keras
 
     compiled = getattr(model, "optimizer", None) is not None
     optimizer = model.optimizer if compiled else keras.optimizers.Adam(plan.learning_rate)
     optimizer.build(model.trainable_variables)
+    randomness.generator_for_all()
     losses = losses_by_example(model.loss if compiled else None, len(meta.class_names))
-    training = Training(model, optimizer, plan, Problem(model, optimizer, losses, meta, plan.seed))
+    problem = Problem(model, optimizer, losses, meta, plan.seed)
+    training = Training(model, optimizer, plan, problem, devices.current())
     if plan.deterministic:
         _shards(training)
+    elif training.strategy:
+        _part(training, 1)
     else:
         _lone(training)
     return training
@@ -74,6 +82,8 @@ def run(training: Training, x: Array, y: Array, epoch: int, offset: int) -> tupl
         A step's summed loss, float32 (steps,), and its number of right answers, int32 (steps,);
         both end with the first step whose loss is not finite: no later one was done.
     """
+    if training.strategy:
+        return _run_spread(training, x, y, epoch, offset)
     steps, losses, correct = _lone(training)(x, y, np.array([epoch, offset], np.int64))
     done = int(steps)
     return losses.numpy()[:done], correct.numpy()[:done]
@@ -112,25 +122,17 @@ def totals(training: Training, vector: Any) -> Total:
 
 def apply(training: Training, vector: Any) -> None:
     """Take the step: put the sum of its parts into the variables."""
-    _traced(training, "apply", lambda: parts.trace_apply(training.problem))(vector)
+    problem, over = training.problem, training.strategy
+
+    def trace() -> Any:
+        return devices.trace_apply(problem, over) if over else parts.trace_apply(problem)
+
+    _traced(training, "apply", trace)(vector)
 
 
 def size_dependent(training: Training) -> str:
     """One line about layers that make a default gang's result depend on its size, or ""."""
-    import keras
-
-    named = sorted(training.problem.not_by_row)
-    named += [
-        layer.name
-        for layer in training.model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    ]
-    if not named:
-        return ""
-    return (
-        f"{training.model.name}: what {', '.join(named)} computes depends on which examples share "
-        'a worker, so weights depend on the number of workers; SET="deterministic=true" ends that'
-    )
+    return gradients.size_dependent(training.problem)
 
 
 def warm(training: Training) -> None:
@@ -147,7 +149,7 @@ def warm(training: Training) -> None:
     met = set()
     for world_size in range(1, plan.max_workers + 1):
         moment = Moment(0, 0, plan.batch_size, world_size - 1, world_size)
-        pad = 0 if plan.deterministic else padded_rows(training, world_size)
+        pad = 0 if plan.deterministic else largest_share(training.plan, world_size)
         if (plan.max_workers > 1 or plan.deterministic) and pad not in met:
             met.add(pad)
             first, last = rows(plan, moment)
@@ -183,12 +185,6 @@ def assign(targets: dict[str, Any], tensors: dict[str, Array], where: str) -> No
         variable.assign(tensors[name])
 
 
-def padded_rows(training: Training, world_size: int) -> int:
-    """Rows that a rank's function is compiled for."""
-    plan = training.plan
-    return order.largest_share(plan.batch_size, world_size, plan.virtual_shards)
-
-
 def _traced(
     training: Training, name: str, trace: Callable[[], Callable[..., Any]]
 ) -> Callable[..., Any]:
@@ -199,19 +195,42 @@ def _traced(
 
 def _lone(training: Training) -> Callable[..., Any]:
     batch_size = training.plan.batch_size
-    return _traced(training, "lone", lambda: parts.trace_lone(training.problem, batch_size))
+    return _traced(training, "lone", lambda: alone.trace_steps(training.problem, batch_size))
 
 
 def _part(training: Training, world_size: int) -> Callable[..., Any]:
     """Of a world size; one for all where nothing is compiled for a fixed shape."""
-    problem, pad = training.problem, padded_rows(training, world_size)
+    problem, over = training.problem, training.strategy
+    pad = largest_share(training.plan, world_size)
     name = f"part {pad}" if lstm_kernel.fitting(training.model) else "part"
-    return _traced(training, name, lambda: parts.trace_part(problem, pad))
+
+    def trace() -> Any:
+        return devices.trace_part(problem, pad, over) if over else parts.trace_part(problem, pad)
+
+    return _traced(training, name, trace)
+
+
+def _run_spread(
+    training: Training, x: Array, y: Array, epoch: int, offset: int
+) -> tuple[Array, Array]:
+    """`run` on several devices: one step after another, whose sums end with the worker."""
+    size, found = training.plan.batch_size, []
+    for begin in range(0, len(y), size):
+        here = slice(begin, begin + size)
+        moment = Moment(epoch, offset + begin, len(y[here]), 0, 1)
+        vector = compute(training, x[here], y[here], moment, np.zeros(2, np.float32))
+        total = totals(training, vector)
+        found.append((total.loss_sum, total.correct))
+        if not np.isfinite(total.loss_sum):
+            break
+        apply(training, vector)
+    losses, correct = zip(*found, strict=True)
+    return np.array(losses, np.float32), np.array(correct, np.int32)
 
 
 def _shards(training: Training) -> Callable[..., Any]:
     plan = training.plan
-    pad = padded_rows(training, plan.virtual_shards)  # of one shard
+    pad = largest_share(plan, plan.virtual_shards)  # of one shard
     return _traced(training, "shards", lambda: parts.trace_shards(training.problem, pad))
 
 

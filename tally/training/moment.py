@@ -61,3 +61,8 @@ def rows(plan: StepPlan, moment: Moment) -> tuple[int, int]:
     bounds = order.shard_bounds(moment.examples, plan.virtual_shards)
     begin, end = order.share(moment.rank, moment.world_size, plan.virtual_shards)
     return int(bounds[begin]), int(bounds[end])
+
+
+def largest_share(plan: StepPlan, world_size: int) -> int:
+    """The most rows that a rank ever has: what its functions are compiled for."""
+    return order.largest_share(plan.batch_size, world_size, plan.virtual_shards)

@@ -72,12 +72,12 @@ def part(
     """
     import tensorflow as tf
 
-    kept = [v.value for v in kept_variables(problem.model)]
-    before = [tf.identity(v) for v in kept]
+    kept = kept_variables(problem.model)
+    before = [tf.identity(v.value) for v in kept]
     whole, here = tf.cast(step_examples, tf.float32), tf.cast(point.rows, tf.float32)
     loss, right, gradients = backward(problem, x, y, point, whole)
     changes = [
-        (tf.cast(v, tf.float32) - tf.cast(old, tf.float32)) * (here / whole)
+        (tf.cast(v.value, tf.float32) - tf.cast(old, tf.float32)) * (here / whole)
         for v, old in zip(kept, before, strict=True)
     ]
     with tf.control_dependencies(changes):
@@ -88,39 +88,6 @@ def part(
         for t in [*(g for g in gradients if g is not None), *changes]
     ]
     return tf.concat([*flat, tf.stack([loss, tf.cast(right, tf.float32), here]), flags], axis=0)
-
-
-def trace_lone(problem: Problem, batch_size: int) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    """(x, y, where int64 (2,): epoch, offset) → (steps done, loss sums, right answers).
-
-    Takes as many steps as x has batches; the last one may be smaller.
-    """
-    import tensorflow as tf
-
-    apply = optimiser.apply_function(problem.optimizer, problem.model.trainable_variables)
-
-    def call(x: Tensor, y: Tensor, where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        steps = (tf.shape(y)[0] + batch_size - 1) // batch_size
-        found = tf.TensorArray(tf.float32, steps), tf.TensorArray(tf.int32, steps)
-
-        def body(i: Tensor, _: Tensor, sums: Any, rights: Any) -> Any:
-            x_here, y_here = (t[i * batch_size : (i + 1) * batch_size] for t in (x, y))
-            rows = tf.shape(y_here, out_type=tf.int64)[0]
-            point = Point(where[0], where[1] + tf.cast(i * batch_size, tf.int64), rows)
-            loss, right, gradients = backward(problem, x_here, y_here, point, rows)
-            apply(gradients)
-            return i + 1, tf.math.is_finite(loss), sums.write(i, loss), rights.write(i, right)
-
-        done, _, sums, rights = tf.while_loop(
-            lambda i, finite, *_: (i < steps) & finite,
-            body,
-            (tf.constant(0), tf.constant(True), *found),
-            parallel_iterations=1,
-        )
-        return done, sums.stack(), rights.stack()
-
-    with lstm_kernel.fused(problem.model, batch_size):
-        return _concrete(call, [*_examples(problem), tf.TensorSpec((2,), tf.int64)])
 
 
 def trace_part(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
@@ -136,13 +103,8 @@ def trace_part(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
         point = Point(where[0], where[1], tf.shape(y, out_type=tf.int64)[0])
         return part(problem, x, y, point, where[2], flags)
 
-    signature = [
-        *_examples(problem),
-        tf.TensorSpec((3,), tf.int64),
-        tf.TensorSpec((2,), tf.float32),
-    ]
     with lstm_kernel.fused(problem.model, padded_rows):
-        return _concrete(compute, signature)
+        return concrete(compute, step_signature(problem))
 
 
 def trace_shards(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
@@ -173,33 +135,71 @@ def trace_shards(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
         return rows.stack()
 
     signature = [
-        *_examples(problem),
+        *examples_signature(problem),
         tf.TensorSpec((None,), tf.int64),
         tf.TensorSpec((3,), tf.int64),
         tf.TensorSpec((2,), tf.float32),
     ]
     with lstm_kernel.fused(problem.model, padded_rows):
-        return _concrete(compute, signature)
+        return concrete(compute, signature)
 
 
 def trace_apply(problem: Problem) -> Callable[[Tensor], None]:
     """(the sum of a step's vectors) → nothing: the variables are one step further."""
     import tensorflow as tf
 
-    found = layout(problem)
     apply = optimiser.apply_function(problem.optimizer, problem.model.trainable_variables)
 
     def put(vector: Tensor) -> None:
-        variables = [*found.trained, *found.kept]
-        *pieces, _ = tf.split(vector, [*_sizes(variables), TAIL])
-        pieces = [tf.reshape(p, v.shape) for p, v in zip(pieces, variables, strict=True)]
-        of = {id(v): p for v, p in zip(variables, pieces, strict=True)}
-        apply([_as(of.get(id(v)), v) for v in problem.model.trainable_variables])
-        for v in found.kept:
-            change = of[id(v)] if tf.as_dtype(v.dtype).is_floating else tf.round(of[id(v)])
-            v.assign(v.value + _as(change, v))
+        gradients, changes = unpacked(problem, vector)
+        apply(gradients)
+        for variable, change in changes:
+            variable.assign(variable.value + change)
 
-    return _concrete(put, [tf.TensorSpec((found.size,), tf.float32)])
+    return concrete(put, [tf.TensorSpec((layout(problem).size,), tf.float32)])
+
+
+def unpacked(
+    problem: Problem, vector: Tensor
+) -> tuple[list[Tensor | None], list[tuple[Any, Tensor]]]:
+    """A gradient or None for each trainable variable; each kept variable with its change."""
+    import tensorflow as tf
+
+    found = layout(problem)
+    *pieces, _ = tf.split(vector, [*_sizes([*found.trained, *found.kept]), TAIL])
+    shaped = {
+        id(v): tf.reshape(piece, v.shape)
+        for v, piece in zip([*found.trained, *found.kept], pieces, strict=True)
+    }
+    gradients = [
+        tf.cast(shaped[id(v)], v.dtype) if id(v) in shaped else None
+        for v in problem.model.trainable_variables
+    ]
+    changes = []
+    for v in found.kept:
+        whole = not tf.as_dtype(v.dtype).is_floating  # a counter: shares of one are rounded
+        change = tf.round(shaped[id(v)]) if whole else shaped[id(v)]
+        changes.append((v, tf.cast(change, v.dtype)))
+    return gradients, changes
+
+
+def step_signature(problem: Problem) -> list[Any]:
+    """Of x, y, where, flags."""
+    import tensorflow as tf
+
+    return [
+        *examples_signature(problem),
+        tf.TensorSpec((3,), tf.int64),
+        tf.TensorSpec((2,), tf.float32),
+    ]
+
+
+def concrete(function: Callable[..., Any], signature: list[Any]) -> Callable[..., Any]:
+    """The function, traced for a signature."""
+    import tensorflow as tf
+
+    traced = tf.function(function, input_signature=signature, autograph=False)
+    return traced.get_concrete_function()  # type: ignore[no-any-return]
 
 
 def on_host(tensor: Any) -> Array:
@@ -217,17 +217,12 @@ def tail(vector: Any) -> Array:
     return on_host(vector[-TAIL:] if elsewhere else vector)[-TAIL:]
 
 
-def _as(piece: Tensor | None, variable: Any) -> Tensor | None:
-    import tensorflow as tf
-
-    return None if piece is None else tf.cast(piece, variable.dtype)
-
-
 def _sizes(variables: Sequence[Any]) -> list[int]:
     return [int(np.prod(v.shape)) for v in variables]
 
 
-def _examples(problem: Problem) -> list[Any]:
+def examples_signature(problem: Problem) -> list[Any]:
+    """Of x as stored and y, any number of them."""
     import tensorflow as tf
 
     meta = problem.meta
@@ -235,11 +230,3 @@ def _examples(problem: Problem) -> list[Any]:
         tf.TensorSpec((None, *meta.input_shape), meta.input_dtype),
         tf.TensorSpec((None,), tf.int32),
     ]
-
-
-def _concrete(function: Any, signature: list[Any]) -> Callable[..., Any]:
-    import tensorflow as tf
-
-    traced = tf.function(function, input_signature=signature, autograph=False)
-    concrete: Callable[..., Any] = traced.get_concrete_function()
-    return concrete

@@ -69,7 +69,6 @@ def keyed(model: Any, seed: int, point: Point) -> Iterator[set[str]]:
         The names of layers that drew otherwise than by row, complete after the forward pass.
     """
     import tensorflow as tf
-    from keras.src.random.seed_generator import global_seed_generator
 
     draws = _Draws(seed, point, tf.compat.v1.get_default_graph())
     covered: list[tuple[Any, str]] = []
@@ -78,8 +77,8 @@ def keyed(model: Any, seed: int, point: Point) -> Iterator[set[str]]:
         object.__setattr__(owner, name, function)
         covered.append((owner, name))
 
-    with tf.init_scope():  # it makes a variable, which no step may
-        generators = [("keras.random", global_seed_generator())]
+    with tf.init_scope():
+        generators = [("keras.random", generator_for_all())]
     for index, layer in enumerate(model._flatten_layers(include_self=True)):
         place = f"{index}.{type(layer).__name__}"
         by_row = _by_row(layer)
@@ -95,6 +94,13 @@ def keyed(model: Any, seed: int, point: Point) -> Iterator[set[str]]:
     finally:
         for owner, name in covered:
             object.__delattr__(owner, name)
+
+
+def generator_for_all() -> Any:
+    """Keras's generator behind keras.random; makes its variable, which no traced step may."""
+    from keras.src.random.seed_generator import global_seed_generator
+
+    return global_seed_generator()
 
 
 def _by_row(layer: Any) -> tuple[str, Callable[..., Any]] | None:

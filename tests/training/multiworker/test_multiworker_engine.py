@@ -13,6 +13,8 @@ from multiworker_gang import gang
 from tally.training.collective import Membership, PeerLost
 from tally.training.multiworker.rendezvous import Rendezvous
 
+pytestmark = pytest.mark.slow  # nothing trains with this engine yet
+
 
 @pytest.fixture(autouse=True)
 def bodies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,8 +53,6 @@ environment.load_keras()
 engine = MultiWorker(timeout_seconds=20.0)
 print(engine.address, flush=True)
 import tensorflow as tf
-
-pytestmark = pytest.mark.slow  # nothing trains with this engine yet
 
 weights = tf.Variable(tf.ones(8))
 double = tf.function(lambda: weights.assign(weights * 2), jit_compile=True)

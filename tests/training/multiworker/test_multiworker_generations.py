@@ -11,6 +11,8 @@ import psutil
 import pytest
 from multiworker_gang import Gang, gang
 
+pytestmark = pytest.mark.slow  # nothing trains with this engine yet
+
 SIZE = 50_000
 
 
@@ -177,8 +179,6 @@ AGENT = """
 import json, os, sys, threading
 from tally.training.collective import Membership
 from tally.training.multiworker.generations import Nursery
-
-pytestmark = pytest.mark.slow  # nothing trains with this engine yet
 nursery = Nursery({}, log=sys.stderr.buffer)
 alone = Membership(1, 0, (nursery.address,), os.urandom(32))
 def told(data):
