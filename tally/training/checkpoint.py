@@ -21,6 +21,7 @@ from tally.data.format import Array
 from tally.errors import RunError, SpecError, check_schema
 from tally.storage import CloudPath, Location, atomic_file
 from tally.training.messages import EpochEnd
+from tally.training.noise import UNKNOWN, GradientNoise
 
 SCHEMA = 1
 KEPT = 2
@@ -41,6 +42,7 @@ class Position:
         epoch_seconds: spent on that epoch so far.
         examples_trained: over all epochs.
         history: the epochs that are done.
+        noise: of the gradients of late.
     """
 
     epoch: int = 0
@@ -50,11 +52,19 @@ class Position:
     epoch_seconds: float = 0.0
     examples_trained: int = 0
     history: tuple[EpochEnd, ...] = ()
+    noise: GradientNoise = UNKNOWN
 
     @property
     def seconds(self) -> float:
         """Seconds of training that are in the weights."""
         return sum(epoch.seconds for epoch in self.history) + self.epoch_seconds
+
+    @staticmethod
+    def from_json(facts: Mapping[str, Any]) -> "Position":
+        """What `dataclasses.asdict` and JSON made of one."""
+        history = tuple(EpochEnd(**epoch) for epoch in facts["history"])
+        noise = GradientNoise(**facts.get("noise", {}))
+        return Position(**{**facts, "history": history, "noise": noise})
 
 
 @dataclass(frozen=True)
@@ -123,9 +133,7 @@ def latest(folder: Location, say: Callable[[str], None]) -> Checkpoint | None:
                 say(_DAMAGED.format(path.name, error))
                 continue
             check_schema(str(path), int(state["schema"]), SCHEMA)
-            facts = state["position"]
-            history = tuple(EpochEnd(**epoch) for epoch in facts.pop("history"))
-            position = Position(**facts, history=history)
+            position = Position.from_json(state["position"])
             return Checkpoint(state["spec"], position, state["saved_at_microseconds"], tensors)
     return None
 

@@ -96,7 +96,7 @@ def trace_part(problem: Problem, padded_rows: int, over: Any) -> Callable[..., T
         point = Point(where[0], where[1] + begin, rows)
         # What layers keep is written into the scope, not into variables that devices share.
         with keras.StatelessScope(collect_losses=True):
-            vector = parts.part(problem, x_here, y_here, point, where[2], raised)
+            vector = parts.part(problem, x_here, y_here, point, where[2:], raised)
         return context.all_reduce(tf.distribute.ReduceOp.SUM, vector * weight)
 
     def compute(*inputs: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ def trace_part(problem: Problem, padded_rows: int, over: Any) -> Callable[..., T
     )
 
 
-def trace_apply(problem: Problem, over: Any) -> Callable[[Tensor], None]:
+def trace_apply(problem: Problem, over: Any) -> Callable[[Tensor], Tensor]:
     """tally.training.parts.trace_apply, the same on each of several devices.
 
     Args:
@@ -130,10 +130,13 @@ def trace_apply(problem: Problem, over: Any) -> Callable[[Tensor], None]:
         gradients, _ = parts.unpacked(problem, vector)
         problem.optimizer.apply(gradients, list(problem.model.trainable_variables))
 
-    def put(vector: Tensor) -> None:
-        over.run(replica, args=(vector,))
+    def put(vector: Tensor) -> Tensor:
+        found = parts.squared_norm(problem, vector)
+        with tf.control_dependencies([found]):
+            over.run(replica, args=(vector,))
         for variable, change in parts.unpacked(problem, vector)[1]:
             variable.assign(variable.value + change)
+        return found
 
     with _already_summed(problem.optimizer):
         return parts.concrete(put, [tf.TensorSpec((parts.layout(problem).size,), tf.float32)])

@@ -5,7 +5,6 @@ Its sum is the same on every rank, so all of them see a flag after the same step
 together: a planned change of membership costs no step.
 """
 
-import math
 import time
 from collections import deque
 from dataclasses import dataclass, replace
@@ -20,11 +19,13 @@ from tally.training.checkpoint import Position
 from tally.training.collective import Collective
 from tally.training.coordinator.events import Observation
 from tally.training.messages import EpochEnd, Message, Progress, WorkerConfig
+from tally.training.noise import GradientNoise, averaged
 
 CALL_SECONDS = 0.15  # a call should last so long: a bar moves, a stop is heard, overhead is small
 CALL_BYTES = 64 * 2**20  # of stored input
 PROGRESS_SECONDS = 0.1
 RECENT_STEPS = 50
+ADAM_STEPS = 5  # before what Adam divides by means anything
 
 
 class Outside(Protocol):
@@ -140,6 +141,7 @@ class _Done:
     stopping: bool
     sync_seconds: float = 0.0
     wait_seconds: float = 0.0
+    noise: GradientNoise | None = None
 
 
 def _alone(
@@ -197,8 +199,13 @@ class _Together:
                 f"train: expected the gang to count {examples} examples in a step, got "
                 f"{sums.examples}; this is a defect of Tally, please report it"
             )
+        noise = position.noise
         if np.isfinite(sums.loss_sum):
-            loop.apply(training, total)
+            squares = loop.apply(training, total)
+            done = steps_done(position, len(indices), self._config.batch_size)
+            if sums.parts and done >= ADAM_STEPS:
+                small = sums.part_squares, sums.part_examples
+                noise = averaged(noise, *small, squares, examples)
         self._syncs.append(sync_seconds)
         return _Done(
             np.array([sums.loss_sum], np.float32),
@@ -208,6 +215,7 @@ class _Together:
             sums.flags[1] > 0,
             sync_seconds,
             max(0.0, sync_seconds - min(self._syncs)),
+            noise,
         )
 
 
@@ -279,6 +287,7 @@ def _advanced(position: Position, done: _Done, seconds: float) -> Position:
         correct=position.correct + done.correct,
         epoch_seconds=position.epoch_seconds + seconds,
         examples_trained=position.examples_trained + done.examples,
+        noise=done.noise or position.noise,
     )
 
 
@@ -294,7 +303,7 @@ def _observation(
         sync_seconds=done.sync_seconds,
         wait_seconds=standing.waited_seconds,
         loss=position.loss_sum / max(position.offset, 1),
-        gradient_noise_scale=math.nan,
+        gradient_noise_scale=position.noise.scale_examples,
     )
 
 
@@ -315,4 +324,5 @@ def _ended(position: Position) -> Position:
         epoch=position.epoch + 1,
         examples_trained=position.examples_trained,
         history=(*position.history, end),
+        noise=position.noise,
     )

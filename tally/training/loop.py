@@ -21,6 +21,7 @@ from tally.training.moment import largest_share
 from tally.training.moment import rows as rows
 
 Tensor = Any
+NOISE_STEPS = 10  # of which one measures the gradients' noise: a quarter of a step's time
 
 
 @dataclass(frozen=True)
@@ -105,29 +106,43 @@ def compute(training: Training, x: Array, y: Array, moment: Moment, flags: Array
     import tensorflow as tf
 
     plan, (first, _) = training.plan, rows(training.plan, moment)
-    where = np.array([moment.epoch, moment.offset + first, moment.examples], np.int64)
+    measured = moment.offset // plan.batch_size % NOISE_STEPS == 0
+    where = [moment.epoch, moment.offset + first, moment.examples, measured]
     if plan.deterministic:
-        return _shard_rows(training, x, y, moment, where, flags)
+        return _shard_rows(training, x, y, moment, np.array(where, np.int64), flags)
     if len(y):
-        return _part(training, moment.world_size)(x, y, where, flags)
+        return _part(training, moment.world_size)(x, y, np.array(where, np.int64), flags)
     nothing = np.zeros(parts.layout(training.problem).size - len(flags), np.float32)
     return tf.constant(np.append(nothing, flags))
 
 
 def totals(training: Training, vector: Any) -> Total:
     """What the sum of a step's parts says, without applying it."""
-    loss_sum, correct, examples, *flags = parts.tail(vector).tolist()
-    return Total(loss_sum, round(correct), round(examples), (flags[0], flags[1]))
+    loss_sum, correct, examples, squares, inverse, count, *flags = parts.tail(vector).tolist()
+    found = max(1, round(count))
+    return Total(
+        loss_sum,
+        round(correct),
+        round(examples),
+        round(count),
+        squares / found,
+        found / inverse if inverse else 0.0,
+        (flags[0], flags[1]),
+    )
 
 
-def apply(training: Training, vector: Any) -> None:
-    """Take the step: put the sum of its parts into the variables."""
+def apply(training: Training, vector: Any) -> float:
+    """Take the step: put the sum of its parts into the variables.
+
+    Returns:
+        The squared norm of its gradient, as the optimizer saw it; 0 where that is not measured.
+    """
     problem, over = training.problem, training.strategy
 
     def trace() -> Any:
         return devices.trace_apply(problem, over) if over else parts.trace_apply(problem)
 
-    _traced(training, "apply", trace)(vector)
+    return float(_traced(training, "apply", trace)(vector))
 
 
 def size_dependent(training: Training) -> str:

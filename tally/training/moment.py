@@ -48,11 +48,24 @@ class Moment:
 
 @dataclass(frozen=True)
 class Total:
-    """What the end of a step's sum says: the loss summed over its examples, flags over ranks."""
+    """What the end of a step's sum says.
+
+    Attributes:
+        loss_sum: over its examples.
+        correct: answers.
+        examples: counted by who computed them.
+        parts: of the step whose gradients were measured, in one step of NOISE_STEPS.
+        part_squares: the mean squared norm of their mean gradients, as the optimizer sees them.
+        part_examples: the harmonic mean of theirs.
+        flags: added up over ranks.
+    """
 
     loss_sum: float
     correct: int
     examples: int
+    parts: int
+    part_squares: float
+    part_examples: float
     flags: tuple[float, float]
 
 

@@ -23,6 +23,27 @@ def apply_function(
     return lambda gradients: optimizer.apply(list(gradients), list(variables))
 
 
+def preconditioned(optimizer: Any, variables: Sequence[Any], gradient: Tensor) -> Tensor:
+    """A gradient as the optimizer sees it: Adam divides each number by what it is used to.
+
+    Args:
+        optimizer: built for `variables`; any but a plain Adam changes nothing.
+        variables: the model's trainable ones; those with a gradient follow one another in it.
+        gradient: float32 (n,).
+    """
+    import tensorflow as tf
+
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    known = inner._trainable_variables
+    if not _is_plain_adam(inner, known):
+        return gradient
+    velocity = {id(v): u for v, u in zip(known, inner._velocities, strict=True)}
+    flat = tf.concat([tf.reshape(velocity[id(v)].value, [-1]) for v in variables], axis=0)
+    step = tf.cast(tf.maximum(tf.convert_to_tensor(inner.iterations.value), 1), tf.float32)
+    unbiased = flat / (1 - tf.pow(tf.constant(inner.beta_2), step))
+    return gradient / (tf.sqrt(unbiased) + inner.epsilon)
+
+
 def _is_plain_adam(optimizer: Any, variables: Sequence[Any]) -> bool:
     import keras
 

@@ -1,8 +1,9 @@
 """A part of a step as one vector of float32, and the sum of all parts put into the variables.
 
 The vector is [gradients | changes of what layers keep beside weights | loss sum, right answers,
-examples | two flags]. Everything in it adds up over the parts of a step; nothing is changed by
-computing it, so that a step whose sum never came can be computed again.
+examples | what the gradients' noise is known by | two flags]. Everything in it adds up over the
+parts of a step; nothing is changed by computing it, so that a step whose sum never came can be
+computed again.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from tally.training.gradients import Problem, backward
 from tally.training.randomness import Point
 
 Tensor = Any
-TAIL = 5  # loss sum, right answers, examples, two flags
+TAIL = 8  # loss sum, right answers, examples; squared norm, 1 / examples, 1; two flags
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def layout(problem: Problem) -> Layout:
 
 
 def part(
-    problem: Problem, x: Tensor, y: Tensor, point: Point, step_examples: Tensor, flags: Tensor
+    problem: Problem, x: Tensor, y: Tensor, point: Point, step: Tensor, flags: Tensor
 ) -> Tensor:
     """The vector of some rows of a step, float32 (size,), while tracing.
 
@@ -67,14 +68,14 @@ def part(
         problem: what is trained.
         x, y: the rows, one or more, x as stored.
         point: which rows they are.
-        step_examples: int64, of the whole step.
+        step: int64 (2,): examples of the whole step, and 1 if its noise is measured.
         flags: float32 (2,).
     """
     import tensorflow as tf
 
     kept = kept_variables(problem.model)
     before = [tf.identity(v.value) for v in kept]
-    whole, here = tf.cast(step_examples, tf.float32), tf.cast(point.rows, tf.float32)
+    whole, here = tf.cast(step[0], tf.float32), tf.cast(point.rows, tf.float32)
     loss, right, gradients = backward(problem, x, y, point, whole)
     changes = [
         (tf.cast(v.value, tf.float32) - tf.cast(old, tf.float32)) * (here / whole)
@@ -83,15 +84,21 @@ def part(
     with tf.control_dependencies(changes):
         for v, old in zip(kept, before, strict=True):
             v.assign(old)
-    flat = [
-        tf.reshape(tf.cast(t, tf.float32), [-1])
-        for t in [*(g for g in gradients if g is not None), *changes]
-    ]
-    return tf.concat([*flat, tf.stack([loss, tf.cast(right, tf.float32), here]), flags], axis=0)
+    flat = [_flat(g) for g in gradients if g is not None]
+
+    def noise() -> Tensor:
+        squares = _squared_norm(problem, tf.concat(flat, axis=0))
+        return tf.stack([squares * tf.square(whole / here), 1 / here, 1.0])  # of this part's mean
+
+    known = tf.cond(step[1] > 0, noise, lambda: tf.zeros(3))
+    facts = tf.stack([loss, tf.cast(right, tf.float32), here])
+    return tf.concat([*flat, *(_flat(c) for c in changes), facts, known, flags], axis=0)
 
 
 def trace_part(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
-    """(x, y, where int64 (3,): epoch, first row, step's examples, flags) → the vector of the rows.
+    """(x, y, where, flags) → the vector of the rows.
+
+    `where` is int64 (4,): epoch, first row, the step's examples, 1 if its noise is measured.
 
     Args:
         problem: what is trained.
@@ -101,7 +108,7 @@ def trace_part(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
 
     def compute(x: Tensor, y: Tensor, where: Tensor, flags: Tensor) -> Tensor:
         point = Point(where[0], where[1], tf.shape(y, out_type=tf.int64)[0])
-        return part(problem, x, y, point, where[2], flags)
+        return part(problem, x, y, point, where[2:], flags)
 
     with lstm_kernel.fused(problem.model, padded_rows):
         return concrete(compute, step_signature(problem))
@@ -126,7 +133,7 @@ def trace_shards(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
             begin, end = bounds[i], bounds[i + 1]
             point = Point(where[0], where[1] + begin, end - begin)
             raised = tf.where(i == 0, flags, 0)
-            vector = part(problem, x[begin:end], y[begin:end], point, where[2], raised)
+            vector = part(problem, x[begin:end], y[begin:end], point, where[2:], raised)
             return i + 1, rows.write(i, vector)
 
         rows = tf.TensorArray(tf.float32, shards, infer_shape=False)
@@ -137,26 +144,55 @@ def trace_shards(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
     signature = [
         *examples_signature(problem),
         tf.TensorSpec((None,), tf.int64),
-        tf.TensorSpec((3,), tf.int64),
+        tf.TensorSpec((4,), tf.int64),
         tf.TensorSpec((2,), tf.float32),
     ]
     with lstm_kernel.fused(problem.model, padded_rows):
         return concrete(compute, signature)
 
 
-def trace_apply(problem: Problem) -> Callable[[Tensor], None]:
-    """(the sum of a step's vectors) → nothing: the variables are one step further."""
+def trace_apply(problem: Problem) -> Callable[[Tensor], Tensor]:
+    """(the sum of a step's vectors) → `squared_norm`; the variables are one step further."""
     import tensorflow as tf
 
     apply = optimiser.apply_function(problem.optimizer, problem.model.trainable_variables)
 
-    def put(vector: Tensor) -> None:
+    def put(vector: Tensor) -> Tensor:
         gradients, changes = unpacked(problem, vector)
-        apply(gradients)
+        found = squared_norm(problem, vector)
+        with tf.control_dependencies([found]):  # as the optimizer was before
+            apply(gradients)
         for variable, change in changes:
             variable.assign(variable.value + change)
+        return found
 
     return concrete(put, [tf.TensorSpec((layout(problem).size,), tf.float32)])
+
+
+def squared_norm(problem: Problem, vector: Tensor) -> Tensor:
+    """Of the gradients in a vector, as the optimizer sees them, float32 (), while tracing.
+
+    0 where the step's noise was not measured.
+    """
+    import tensorflow as tf
+
+    size = sum(_sizes(layout(problem).trained))
+    measured = vector[-3] > 0
+    return tf.cond(measured, lambda: _squared_norm(problem, vector[:size]), lambda: tf.zeros(()))
+
+
+def _squared_norm(problem: Problem, gradient: Tensor) -> Tensor:
+    import tensorflow as tf
+
+    trained = layout(problem).trained
+    seen = optimiser.preconditioned(problem.optimizer, trained, gradient)
+    return tf.reduce_sum(tf.square(seen))
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    import tensorflow as tf
+
+    return tf.reshape(tf.cast(tensor, tf.float32), [-1])
 
 
 def unpacked(
@@ -189,7 +225,7 @@ def step_signature(problem: Problem) -> list[Any]:
 
     return [
         *examples_signature(problem),
-        tf.TensorSpec((3,), tf.int64),
+        tf.TensorSpec((4,), tf.int64),
         tf.TensorSpec((2,), tf.float32),
     ]
 

@@ -10,7 +10,7 @@ import safetensors.numpy
 
 from tally.training import loop
 from tally.training.checkpoint import Position
-from tally.training.messages import EpochEnd, WorkerConfig
+from tally.training.messages import WorkerConfig
 from tally.userfile import is_user_file
 
 
@@ -29,7 +29,7 @@ def unpack(training: loop.Training, data: bytes) -> Position:
     length = int.from_bytes(data[:8], "little")
     facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["position"])
     loop.assign(loop.variables(training), safetensors.numpy.load(data), "the gang's state")
-    return Position(**{**facts, "history": tuple(EpochEnd(**e) for e in facts["history"])})
+    return Position.from_json(facts)
 
 
 def spec(config: WorkerConfig) -> dict[str, str | int]:
