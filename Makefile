@@ -1,10 +1,10 @@
 # Every target is a line of `tally`; `make help` lists them. Values (PIPELINE, SET, RUN, …) reach it
 # through the environment and are never expanded here: `CRON="* * …"` would glob.
 .DEFAULT_GOAL := help
-.PHONY: help submit resume cancel resize runs logs compare bill report compile doctor \
+.PHONY: help submit resume cancel resize reap runs logs compare bill report compile doctor \
 	test test-deps test-slow test-cluster lint bench cluster-up cluster-down images \
 	lock venv venv-dev clean
-VALUES := PIPELINE SET RUN WORKERS STEP ENGINE JSON
+VALUES := PIPELINE SET RUN WORKERS MACHINE NAMESPACE STEP ENGINE JSON
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 unexport MAKEFLAGS MFLAGS
@@ -20,8 +20,10 @@ resume: venv ## go on with a run that did not finish: RUN=id
 	@$(TALLY) resume
 cancel: venv ## end a running run: RUN=id
 	@$(TALLY) cancel
-resize: venv ## another number of workers for a run that trains: RUN=id WORKERS=3
+resize: venv ## another number of workers for a run that trains: RUN=id WORKERS=3 [MACHINE=type]
 	@$(TALLY) resize
+reap: venv ## remove gangs from the cluster whose run has ended [NAMESPACE=name]
+	@$(TALLY) reap
 runs: venv ## list runs with their cost [JSON=1]
 	@$(TALLY) runs
 logs: venv ## what a run's steps wrote: RUN=id [STEP=train]

@@ -81,7 +81,13 @@ def measure(world: int, rounds: int) -> dict[str, Any]:
     print(f"{world} workers: join {join_ms:.1f} ms (median of {JOINS})")
     sizes = {}
     for megabytes in SIZES:
-        ranks = [pipe.recv() for pipe in pipes]
+        try:
+            ranks = [pipe.recv() for pipe in pipes]
+        except EOFError:
+            for process in processes:
+                process.join(5)
+            codes = [process.exitcode for process in processes]
+            raise RuntimeError(f"a rank died; exit codes by rank: {codes}") from None
         sizes[megabytes] = judged(ranks, SIZES[megabytes])
         report(megabytes, sizes[megabytes])
     for process in processes:

@@ -52,7 +52,7 @@ def chain(name: str, description: str, **defaults: Any) -> BaseComponent:
                 field,
                 inspect.Parameter.POSITIONAL_OR_KEYWORD,
                 default=value,
-                annotation=Spec.model_fields[field].annotation,
+                annotation=type(value),
             )
             for field, value in values.items()
         ]

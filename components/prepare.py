@@ -23,6 +23,9 @@ def prepare(
     max_workers: int,
     virtual_shards: int,
     deterministic: bool,
+    collective: str,
+    machine_type: str,
+    queue_seconds: float,
 ) -> dict:
     """Validate all parameters, then turn the source into memory-mapped shards, reused by content.
 
@@ -45,6 +48,9 @@ def prepare(
         "max_workers": max_workers,
         "virtual_shards": virtual_shards,
         "deterministic": deterministic,
+        "collective": collective,
+        "machine_type": machine_type,
+        "queue_seconds": queue_seconds,
     }
     prepared = run(pipeline, values)
     dataset_folder.uri = str(prepared.folder)

@@ -1,9 +1,12 @@
 #!/bin/sh
-# What some tests need from the system: a real browser for the report, the 60,000 real pictures.
+# What some tests need from the system: a real browser for the report, the 60,000 real pictures, and
+# for `make test-cluster` containers and a builder of images. It needs go as well, 1.21 or newer,
+# which fetches the toolchain that tests/cluster/kube/go.mod names; Debian 12 has an older one.
 # Debian (or a child of it), as root; every other test runs without.
 set -eu
 
-packages="chromium dataset-fashion-mnist"
+packages="chromium dataset-fashion-mnist containerd runc containernetworking-plugins iptables
+    conntrack buildah mmdebstrap openssl curl"
 
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "test-deps: expected Debian's apt-get, found none; install by hand: $packages" >&2

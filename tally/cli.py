@@ -84,14 +84,33 @@ def cancel(run: RunArgument) -> None:
 def resize(
     run: RunArgument,
     workers: Annotated[int, typer.Argument(envvar="WORKERS", help="how many from now on")],
+    machine: Annotated[
+        str, typer.Option(envvar="MACHINE", help="another machine type, of a cluster's")
+    ] = "",
 ) -> None:
     """Let a run that trains go on with another number of workers, up to its max_workers."""
     from tally.costing.ledger import open_ledger
     from tally.runs import local
 
     found = open_ledger().find_run(run)
-    local.resize(found, workers)
-    print(f"asked {found.id} for {workers} workers; `make submit` shows what it does")
+    local.resize(found, workers, machine)
+    on = f" on {machine}" if machine else ""
+    print(f"asked {found.id} for {workers} workers{on}; `make submit` shows what it does")
+
+
+@app.command()
+def reap(
+    namespace: Annotated[
+        str, typer.Option(envvar="NAMESPACE", help="one namespace only; all of them without")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say which")] = False,
+) -> None:
+    """Remove the gangs on the cluster whose run has ended, as a conductor that was lost leaves."""
+    from tally.kube import reap as reaping
+    from tally.kube.cluster import Cluster
+
+    lines = reaping.reap(Cluster(), namespace or None, dry_run=dry_run)
+    print("\n".join(lines or ["nothing to remove"]))
 
 
 @app.command()

@@ -8,7 +8,7 @@ import difflib
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -76,6 +76,20 @@ class Spec(BaseModel):
     deterministic: bool = _parameter(
         False, "weights equal bit by bit at any number of workers, more slowly", "true or false"
     )
+    collective: Literal["mesh", "multiworker"] = _parameter(
+        "mesh", "what workers sum with: Tally's ring over TCP, or TensorFlow's own", "name"
+    )
+    machine_type: str = _parameter(
+        "", "of the workers' pods, out of the catalogue; empty is one core and 2 GiB each", "name"
+    )
+    queue_seconds: float = _parameter(
+        0.0,
+        "how long the first worker may wait for a node, where the cluster adds nodes",
+        "seconds",
+        ge=0,
+        le=604_800,
+        allow_inf_nan=False,
+    )
 
     @property
     def most_workers(self) -> int:
@@ -87,6 +101,8 @@ def allowed(field: FieldInfo) -> str:
     """The values a field allows, in words: `1 or more`, `more than 0`, `1 to 10`, `any text`."""
     if field.annotation is bool:
         return "true or false"
+    if get_origin(field.annotation) is Literal:
+        return " or ".join(get_args(field.annotation))
     bounds: dict[str, Any] = {}
     for rule in field.metadata:
         for name in ("ge", "gt", "le", "min_length"):
@@ -96,7 +112,9 @@ def allowed(field: FieldInfo) -> str:
     if "le" in bounds:
         high = f"{bounds['le']:g}" if isinstance(bounds["le"], float) else str(bounds["le"])
         return f"{low}, at most {high}" if "gt" in bounds else f"{low} to {high}"
-    return "any text that is not empty" if "min_length" in bounds else f"{low} or more"
+    if field.annotation is str:
+        return "any text that is not empty" if "min_length" in bounds else "any text"
+    return f"{low} or more"
 
 
 def describe(name: str) -> str:

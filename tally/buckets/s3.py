@@ -96,7 +96,7 @@ class S3Objects:
         """See `Objects`."""
         file.seek(0)
         md5 = hashlib.file_digest(file, _new_md5).digest()  # type: ignore[arg-type]
-        size = file.tell()
+        size = file.seek(0, os.SEEK_END)  # file_digest does not move in what lies in memory
         file.seek(0)
         with self._translated("write"):
             put = self._client.put_object(

@@ -13,7 +13,8 @@ from tally.kube.cluster import Cluster, Refused
 from tally.kube.following import follow
 from tally.kube.manifests import GANG, GangSpec, gang_objects, job_name, worker_prefix
 from tally.kube.telling import Teller
-from tally.kube.template import Object, WorkerTemplate
+from tally.kube.template import Object, WorkerTemplate, moved
+from tally.machines.catalogue import machine
 from tally.training.gang import WorkerChange
 
 _FORMER_SECONDS = 60.0  # for what an earlier attempt left to be gone
@@ -94,8 +95,16 @@ class KubernetesGang:
         It does not raise: who stops has nothing to do about it, and workers end by themselves
         when the coordinator is gone.
         """
-        self._stopped.set()
         deadline = time.monotonic() + grace_seconds
+        if not self._stopped.is_set():
+            self.end_soon()
+        if self._following:
+            self._teller.all_ended(max(0.0, deadline - time.monotonic()))
+        self._over.set()
+
+    def end_soon(self) -> None:
+        """As Gang: the one request of `stop`."""
+        self._stopped.set()
         body = {"propagationPolicy": "Background"}
         query = {"labelSelector": self._selector}
         try:
@@ -104,9 +113,10 @@ class KubernetesGang:
             )
         except Refused as error:
             print(f"{error}; then `make reap`", file=sys.stderr)
-        if self._following:
-            self._teller.all_ended(max(0.0, deadline - time.monotonic()))
-        self._over.set()
+
+    def move(self, machine_type: str, workers: int) -> None:
+        """As Gang; see `begin_move`."""
+        self.begin_move(moved(self._template, machine(machine_type)), workers)
 
     def begin_move(self, template: WorkerTemplate, workers: int) -> None:
         """Start so many workers of another template beside those that are there.

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from tally.errors import RunError
 from tally.kube.cluster import Cluster, own_namespace
@@ -12,14 +13,9 @@ from tally.kube.template import Object, Volume, WorkerTemplate, worker_template
 from tally.machines.catalogue import machine
 
 _STORE = ("TALLY_STORE", "AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")
 _LASTING = ("persistentVolumeClaim", "hostPath", "nfs", "csi", "secret", "configMap")
 _NOT_OURS = ("/var/run/secrets/", "/var/run/argo", "/argo", "/kfp")
-
-
-def is_here() -> bool:
-    """Whether this process is in a pod and its workers are to be pods; TALLY_GANG=local denies."""
-    inside = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
-    return inside and os.environ.get("TALLY_GANG") != "local"
 
 
 def gang_here(
@@ -62,6 +58,7 @@ def gang_here(
         coordinator=coordinator,
         deadline_seconds=deadline_seconds,
         owner=owner_of(pod),
+        store_ports=store_ports(),
     )
     like = like_own_pod(pod)
     if machine_type is None:
@@ -69,6 +66,24 @@ def gang_here(
     else:
         template = worker_template(machine(machine_type), like.pop("image"), **like)
     return KubernetesGang(cluster, spec, template, token)
+
+
+def own_address() -> str:
+    """Where this pod is reached: TALLY_HOST, else as the API server has it.
+
+    Raises:
+        RunError: this pod cannot be read.
+    """
+    return os.environ.get("TALLY_HOST") or str(own_pod(Cluster())["status"]["podIP"])
+
+
+def store_ports() -> tuple[int, ...]:
+    """Those that workers reach their store at: that of https, and of an endpoint given by name."""
+    given = (os.environ.get(name) for name in _ENDPOINTS)
+    urls = [urlsplit(url) for url in given if url]
+    return tuple(
+        sorted({443} | {url.port or (80 if url.scheme == "http" else 443) for url in urls})
+    )
 
 
 def own_pod(cluster: Cluster) -> Object:

@@ -1,7 +1,7 @@
 """Pure: the pod of a worker, from a machine type and a security context that any cluster takes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tally.errors import SpecError
@@ -81,19 +81,31 @@ def worker_template(machine: MachineType, image: str, **others: Any) -> WorkerTe
     Raises:
         SpecError: the catalogue does not say what a worker on it asks for.
     """
+    return WorkerTemplate(image=image, **{**_of_machine(machine), **others})
+
+
+def moved(template: WorkerTemplate, machine: MachineType) -> WorkerTemplate:
+    """The template of the same workers on another machine type.
+
+    Raises:
+        SpecError: as `worker_template`.
+    """
+    return replace(template, **_of_machine(machine))
+
+
+def _of_machine(machine: MachineType) -> Object:
     shape = machine.kubernetes
     if shape is None:
         raise SpecError(
             f"machine type: expected one with a `kubernetes` block in tally/machines, got "
             f"{machine.name}; add the block to its file, or name a machine type of your cluster"
         )
-    return WorkerTemplate(
-        image=image,
-        cpu_cores=shape.cpu_cores,
-        memory_bytes=shape.memory_bytes,
-        accelerator=shape.gpu or shape.tpu,
-        **{"node_selector": shape.node_selector, **others},
-    )
+    return {
+        "cpu_cores": shape.cpu_cores,
+        "memory_bytes": shape.memory_bytes,
+        "accelerator": shape.gpu or shape.tpu,
+        "node_selector": shape.node_selector,
+    }
 
 
 def resources(template: WorkerTemplate) -> Object:

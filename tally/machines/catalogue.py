@@ -87,6 +87,8 @@ class Catalogue:
 def load(folder: Path = Path(__file__).parent) -> Catalogue:
     """Every provider's machine types; the environment overrides the prices of `local`.
 
+    $TALLY_MACHINES is a folder with more of them, the machine types of the user's own cluster.
+
     Args:
         folder: where the YAML files are.
 
@@ -95,8 +97,10 @@ def load(folder: Path = Path(__file__).parent) -> Catalogue:
             is no price.
     """
     types: dict[str, MachineType] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        types.update(_read(path))
+    others = os.environ.get("TALLY_MACHINES")
+    for source in [folder, *([Path(others)] if others else [])]:
+        for path in sorted(source.glob("*.yaml")):
+            types.update(_read(path))
     return Catalogue(types)
 
 

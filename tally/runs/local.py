@@ -123,13 +123,25 @@ def cancel(run: RunRecord) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def resize(run: RunRecord, workers: int) -> None:
+def resize(run: RunRecord, workers: int, machine_type: str = "") -> None:
     """Ask the conductor of a run that trains for another number of workers.
+
+    Args:
+        run: it trains.
+        workers: how many from now on.
+        machine_type: another one of the catalogue, for workers that are pods.
 
     Raises:
         SpecError: it does not train now, or may not have so many.
         RunError: its conductor does not answer.
     """
+    if machine_type and run.engine == "local":
+        raise SpecError(
+            f"run {run.id}: expected no machine type for workers on this machine, got "
+            f"{machine_type}; leave --machine out"
+        )
+    if machine_type:
+        machine(machine_type)
     try:
         control = json.loads((storage.run_folder(run.id) / "conductor.json").read_text())
     except OSError as error:
@@ -144,11 +156,16 @@ def resize(run: RunRecord, workers: int) -> None:
         )
     from tally.training.coordinator.resizing import ask_resize
 
-    ask_resize(control["address"], control["token"].encode(), workers)
+    ask_resize(control["address"], control["token"].encode(), workers, machine_type)
 
 
 def _check(spec: Spec) -> Spec:
     """What can be known to be wrong before a run exists; local paths become absolute."""
+    if spec.machine_type:
+        raise SpecError(
+            f"machine_type: expected none for a run on this machine, got {spec.machine_type}; "
+            "leave it out"
+        )
     models.find(spec.model)
     datasets.check(spec)
     paths = {}

@@ -5,10 +5,14 @@ A step knows its run from the environment that submit gives it:
     TALLY_RUN_ID, TALLY_PIPELINE, TALLY_ATTEMPT     whose it is
     TALLY_SUBMIT_PID                                the process that it must not outlive
     TALLY_CLOCK_OFFSET_MICROSECONDS                 the run's clock
+
+In a pod there is no submit: log and events are what the pod writes, the attempt is the first where
+nobody says.
 """
 
 import contextlib
 import functools
+import json
 import os
 import signal
 import sys
@@ -36,6 +40,7 @@ class Step:
     attempt: int
     folder: Path
     recorder: Recorder
+    in_pod: bool = False
 
     @property
     def start_phase(self) -> Phase:
@@ -46,6 +51,8 @@ class Step:
         """Append to the run's events."""
         with storage.disk(self.folder):
             events.write(self.folder, self.name, event, **fields)
+        if self.in_pod:
+            print(json.dumps({"step": self.name, "event": event, **fields}), flush=True)
 
 
 @contextlib.contextmanager
@@ -61,12 +68,18 @@ def step(name: str, cores: float | None = None) -> Iterator[Step]:
     """
     run_id = os.environ["TALLY_RUN_ID"]
     folder = storage.run_folder(run_id)
-    _log_to(folder / "logs" / f"{name}.log")
+    submit = os.environ.get("TALLY_SUBMIT_PID")
+    folder.mkdir(parents=True, exist_ok=True)
+    if submit:
+        _log_to(folder / "logs" / f"{name}.log")
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # submit passes on what a terminal sends
-    lifeline.end_with(int(os.environ["TALLY_SUBMIT_PID"]))
+    if submit:
+        lifeline.end_with(int(submit))
+    attempt = int(os.environ.setdefault("TALLY_ATTEMPT", "1"))
+    os.environ.setdefault("TALLY_PIPELINE", "train")
     recorder = Recorder()
-    here = Step(name, run_id, int(os.environ["TALLY_ATTEMPT"]), folder, recorder)
+    here = Step(name, run_id, attempt, folder, recorder, in_pod=not submit)
     held = float(os.cpu_count() or 1) if cores is None else cores
     pid, begun = os.getpid(), clock.now_microseconds()
     started = min(started_microseconds(pid), begun)

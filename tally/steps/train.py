@@ -1,21 +1,34 @@
-"""train: the conductor's step. It sets the coordinator and the gang up, and conducts them."""
+"""train: the conductor's step. It sets the coordinator and the gang up, and conducts them.
 
+In a pod the gang is one of pods, and what it keeps goes to TALLY_STORE. A pod without Kubeflow
+trains by `python -m tally.steps.train NAME=VALUE …`, the parameters as for `make submit`.
+"""
+
+import functools
 import os
 import secrets
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tally import storage
+from tally import clock, storage
 from tally.costing.ledger import open_ledger
+from tally.costing.runs import RunRecord
 from tally.data.format import Dataset, open_dataset
-from tally.spec import Spec
+from tally.errors import SpecError
+from tally.kube.here import is_here
+from tally.machines.catalogue import machine
+from tally.spec import Spec, parse_settings
 from tally.steps import conductor
 from tally.steps.lost_work import count_lost_work
 from tally.steps.step import Step, step
-from tally.training import checkpoint, state
+from tally.training import checkpoint, output, state
+from tally.training.dataset_copy import COORDINATOR
+from tally.training.gang import Gang
 from tally.training.local_gang import LocalGang
-from tally.training.messages import WorkerConfig
+from tally.training.messages import Finished, WorkerConfig
 
 
 @dataclass(frozen=True)
@@ -39,60 +52,137 @@ def run(dataset_folder: str, spec: dict[str, Any]) -> Trained:
     with step("train", cores=0) as here:
         asked = Spec.model_validate(spec)
         dataset = open_dataset(Path(dataset_folder), verify=["train"])
-        config = _config(here, asked, dataset)
-        _check_checkpoint(here, config)
-        if here.attempt > 1:
-            count_lost_work(here, storage.checkpoint_folder(here.run_id), here.attempt)
-        token = secrets.token_hex(32).encode()
-        token_file = here.folder / f"token-{here.attempt}"
-        storage.write_secret(token_file, token)
-        try:
-            finished = conductor.conduct(
-                here,
-                config,
-                asked.workers,
-                token,
-                lambda address: LocalGang(
-                    {"TALLY_COORDINATOR": address, "TALLY_TOKEN_FILE": str(token_file)}
-                ),
-            )
-        finally:
-            token_file.unlink(missing_ok=True)
+        conduct = _with_pods if is_here() else _with_processes
+        finished = conduct(here, asked, dataset)
         facts = {
             "examples_trained": finished.examples_trained,
             "train_loss": finished.loss,
             "train_accuracy": finished.accuracy,
             "train_seconds": finished.seconds,
         }
-        open_ledger().update_run(here.run_id, examples_trained=finished.examples_trained)
+        ledger = open_ledger()
+        if ledger.run(here.run_id):  # a step's pod has a ledger of its own
+            ledger.update_run(here.run_id, examples_trained=finished.examples_trained)
     return Trained(here.folder / "model", facts)
 
 
-def _config(here: Step, asked: Spec, dataset: Dataset) -> WorkerConfig:
-    """What the workers are to do: a lone one has all cores, those of a gang one each."""
+def _with_processes(here: Step, asked: Spec, dataset: Dataset) -> Finished:
+    """On this machine; a lone worker has all cores, those of a gang one each."""
     alone = asked.most_workers == 1 and not asked.deterministic
-    return WorkerConfig(
+    config = WorkerConfig(
+        **_same_everywhere(here, asked, dataset),
         dataset=str(dataset.folder),
-        dataset_fingerprint=dataset.fingerprint,
-        model=asked.model,
-        epochs=asked.epochs,
-        batch_size=asked.batch_size,
-        learning_rate=asked.learning_rate,
-        seed=asked.seed,
-        checkpoint_folder=str(storage.checkpoint_folder(here.run_id)),
-        checkpoint_seconds=asked.checkpoint_seconds,
         model_folder=str(here.folder / "model"),
-        virtual_shards=asked.virtual_shards,
-        deterministic=asked.deterministic,
-        max_workers=asked.most_workers,
         cores=0 if alone else 1,
         parent_pid=os.getpid(),
     )
+    token = secrets.token_hex(32).encode()
+    token_file = here.folder / f"token-{here.attempt}"
+    storage.write_secret(token_file, token)
+
+    def gang(address: str) -> Gang:
+        return LocalGang({"TALLY_COORDINATOR": address, "TALLY_TOKEN_FILE": str(token_file)})
+
+    try:
+        _go_on_from_checkpoint(here, config)
+        return conductor.conduct(here, config, asked.workers, token, gang)
+    finally:
+        token_file.unlink(missing_ok=True)
 
 
-def _check_checkpoint(here: Step, config: WorkerConfig) -> None:
-    """Refuse to go on from another training's checkpoint, before any worker is started."""
-    folder = storage.checkpoint_folder(here.run_id)
+def _with_pods(here: Step, asked: Spec, dataset: Dataset) -> Finished:
+    """On the cluster of this pod; the model is brought here from the store."""
+    if not os.environ.get("TALLY_STORE"):
+        raise SpecError(
+            "TALLY_STORE: expected a bucket or a volume that this pod shares with its workers, got "
+            "none; set it to s3://…, gs://… or the volume's path"
+        )
+    from tally.data import registry
+    from tally.kube import inside
+
+    shape = machine(asked.machine_type).kubernetes if asked.machine_type else None
+    model_folder = storage.store() / "runs" / here.run_id / "model"
+    place = registry.published(dataset.folder)
+    store = storage.store()
+    shared = place != str(dataset.folder) or (
+        isinstance(store, Path) and dataset.folder.is_relative_to(store)
+    )
+    config = WorkerConfig(
+        **_same_everywhere(here, asked, dataset),
+        dataset=place if shared else COORDINATOR,
+        model_folder=str(model_folder),
+        cores=max(1, int(shape.cpu_cores)) if shape else 1,
+    )
+    token = secrets.token_hex(32).encode()
+    make: Callable[..., Gang] = functools.partial(
+        inside.gang_here,
+        run_id=here.run_id,
+        step=here.name,
+        pipeline=os.environ["TALLY_PIPELINE"],
+        attempt=here.attempt,
+        token=token,
+        machine_type=asked.machine_type or None,
+    )
+    _go_on_from_checkpoint(here, config)
+    finished = conductor.conduct(
+        here,
+        config,
+        asked.workers,
+        token,
+        lambda address: make(coordinator=address),
+        host=inside.own_address(),
+        dataset_folder=dataset.folder,
+        queue_seconds=asked.queue_seconds,
+    )
+    output.bring(model_folder, here.folder / "model")
+    return finished
+
+
+def _same_everywhere(here: Step, asked: Spec, dataset: Dataset) -> dict[str, Any]:
+    """What workers are to do wherever they run."""
+    return {
+        "dataset_fingerprint": dataset.fingerprint,
+        "model": asked.model,
+        "epochs": asked.epochs,
+        "batch_size": asked.batch_size,
+        "learning_rate": asked.learning_rate,
+        "seed": asked.seed,
+        "checkpoint_folder": str(storage.checkpoint_folder(here.run_id)),
+        "checkpoint_seconds": asked.checkpoint_seconds,
+        "virtual_shards": asked.virtual_shards,
+        "deterministic": asked.deterministic,
+        "max_workers": asked.most_workers,
+        "collective": asked.collective,
+    }
+
+
+def _go_on_from_checkpoint(here: Step, config: WorkerConfig) -> None:
+    """Refuse another training's checkpoint before any worker is started; count what is redone."""
+    folder = storage.location(config.checkpoint_folder)
     found = checkpoint.latest(folder, lambda said: here.event("note", message=said))
     if found:
         checkpoint.require_same(found, state.spec(config), folder)
+    if here.attempt > 1:
+        count_lost_work(here, folder, here.attempt)
+
+
+def main() -> None:
+    """Prepare and train, in a pod that is a whole run."""
+    from tally.steps import prepare
+
+    prepared = prepare.run("train", parse_settings(sys.argv[1:]))
+    record = RunRecord(
+        id=os.environ["TALLY_RUN_ID"],
+        pipeline=os.environ.setdefault("TALLY_PIPELINE", "train"),
+        state="running",
+        engine="cluster",
+        spec=prepared.spec,
+        created_at_microseconds=clock.now_microseconds(),
+        value_of_hour_usd=machine("local").value_of_hour_usd,
+    )
+    open_ledger().put_run(record)  # for `tally resize` and the other commands in this pod
+    run(str(prepared.folder), prepared.spec)
+
+
+if __name__ == "__main__":
+    main()

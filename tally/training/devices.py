@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tally.data.format import Array
-from tally.training import lstm_kernel, order, parts
+from tally.training import lstm_kernel, order, parts, randomness
 from tally.training.gradients import Problem
 from tally.training.randomness import Point
 
@@ -78,12 +78,14 @@ def trace_part(problem: Problem, padded_rows: int, over: Any) -> Callable[..., T
     import keras
     import tensorflow as tf
 
+    generator = randomness.generator_for_all()
     replicas, static = over.num_replicas_in_sync, isinstance(over, tf.distribute.TPUStrategy)
 
     def replica(
         x: Tensor, y: Tensor, where: Tensor, flags: Tensor, edges: Tensor, weights: Tensor
     ) -> Tensor:
         context = tf.distribute.get_replica_context()
+        randomness.use_for_all(generator)  # a replica is traced in a thread of its own
         number = context.replica_id_in_sync_group
         begin, weight = edges[number, 0], weights[number]
         rows = edges[number, 1] - begin

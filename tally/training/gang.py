@@ -37,6 +37,12 @@ class WorkerChange:
     at_microseconds: int = 0
 
 
+def move_and_index(worker: str) -> tuple[int, int]:
+    """Of a worker's name: "2" is (0, 2); after the first change of machine type "1.2" is (1, 2)."""
+    move, _, index = worker.rpartition(".")
+    return int(move or 0), int(index)
+
+
 class Gang(Protocol):
     """Where workers run. Its workers have the indexes 0 … n - 1; shrinking ends the highest."""
 
@@ -51,6 +57,19 @@ class Gang(Protocol):
 
     def end(self, worker: str, uid: str) -> None:
         """End one life of a worker that does not end by itself; `resize` replaces it."""
+
+    def move(self, machine_type: str, workers: int) -> None:
+        """Start so many workers on another machine type, beside those that there are.
+
+        Raises:
+            SpecError: there is no such machine type, or this gang has none to choose from.
+        """
+
+    def finish_move(self) -> None:
+        """End the workers of every machine type but the newest."""
+
+    def end_soon(self) -> None:
+        """Have all end, in good order, even should this process be killed in a second's time."""
 
     def stop(self, grace_seconds: float) -> None:
         """End all workers, the last of them by force after `grace_seconds`. Can be repeated."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from tally import clock
+from tally.errors import SpecError
 from tally.training.gang import WorkerChange
 
 LEAVE_SECONDS = 5.0  # for a dismissed worker to end by itself
@@ -62,6 +63,19 @@ class LocalGang:
         if process is not None and uid == f"local:{process.pid}":
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+
+    def move(self, machine_type: str, workers: int) -> None:
+        """As Gang; there is one machine."""
+        raise SpecError(
+            f"resize: expected no machine type for workers on this machine, got {machine_type}; "
+            "leave --machine out"
+        )
+
+    def finish_move(self) -> None:
+        """As Gang; there is never a move."""
+
+    def end_soon(self) -> None:
+        """As Gang; they are in this process's group, and their lifeline is this process."""
 
     def stop(self, grace_seconds: float) -> None:
         """As Gang."""

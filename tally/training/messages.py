@@ -21,6 +21,7 @@ class WorkerConfig:
         epochs, batch_size, learning_rate, seed, checkpoint_seconds, virtual_shards, deterministic:
             as in tally.spec.
         max_workers: the most there may ever be: shapes up to that are compiled beforehand.
+        collective: "mesh", or "multiworker": TensorFlow's own.
         cores: threads a worker computes with; 0 for all of the machine.
         checkpoint_folder: a path or URL where checkpoints are looked for and kept.
         model_folder: a path or URL where the trained model goes.
@@ -41,6 +42,7 @@ class WorkerConfig:
     virtual_shards: int = 12
     deterministic: bool = False
     max_workers: int = 1
+    collective: str = "mesh"
     cores: int = 0
     parent_pid: int = 0
     silent_seconds: float = 30.0

@@ -2,11 +2,15 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from tally.buckets import kept
+from tally.buckets.objects import download, reach, told
+from tally.errors import RunError
 from tally.storage import Location, atomic_file, disk
 from tally.training import checkpoint
 from tally.training.checkpoint import Position, write_tensors
@@ -37,6 +41,25 @@ def write(
     with tempfile.TemporaryDirectory() as scratch:
         _write(Path(scratch), training, position, say)
         checkpoint.upload(folder, [Path(scratch) / name for name in FILES])
+
+
+def bring(folder: Location, to: Path) -> None:
+    """Copy what `write` left to a local folder.
+
+    Raises:
+        RunError: it is not there, the store does not answer, or the disk is full.
+    """
+    with disk(to):
+        to.mkdir(parents=True, exist_ok=True)
+        if isinstance(folder, Path):
+            for path in (folder / name for name in FILES):
+                if path.exists() and path.parent != to:
+                    shutil.copy(path, to)
+            return
+        objects = reach(folder)
+        with told(folder, RunError):
+            for entry in kept.listed(folder):
+                download(objects, entry, to / entry.name.rpartition("/")[2])
 
 
 def _write(

@@ -103,6 +103,14 @@ def generator_for_all() -> Any:
     return global_seed_generator()
 
 
+def use_for_all(generator: Any) -> None:
+    """Let this thread, too, have the generator behind keras.random: Keras keeps one a thread."""
+    from keras.src.backend.common import global_state
+    from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+
+    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
+
+
 def _by_row(layer: Any) -> tuple[str, Callable[..., Any]] | None:
     """The method of a layer that draws, and what draws in its place; None: it is left alone."""
     import keras

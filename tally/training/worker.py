@@ -9,10 +9,12 @@ What it is to do comes from the coordinator, where it also says how it goes. Its
     TALLY_UID             of this life; a pod's uid, else made of the process's id
     TALLY_CACHE           a folder for datasets that are elsewhere
 
-SIGTERM asks the coordinator to go on without this worker. It ends by itself when the coordinator
-is gone, after a checkpoint: with 75, which says so to Kubernetes.
+SIGTERM asks the coordinator to go on without this worker, which then ends with 143: Kubernetes
+takes 0 for a worker that is done and needs no successor. It ends by itself when the coordinator is
+gone, after a checkpoint: with 75, which says so to Kubernetes.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -30,16 +32,18 @@ from tally.data.format import open_dataset  # noqa: E402
 from tally.errors import RunError, SpecError, TallyError  # noqa: E402
 from tally.models import registry  # noqa: E402
 from tally.training import environment  # noqa: E402
+from tally.training.collective import Collective  # noqa: E402
 from tally.training.coordinator.client import CoordinatorLost, Member  # noqa: E402
 from tally.training.dataset_copy import local_dataset  # noqa: E402
 from tally.training.messages import Failed, Message, Ready, WorkerConfig, encode  # noqa: E402
 
 COORDINATOR_LOST = 75
+TERMINATED = 143
 END_SECONDS = 3.0  # for the last step and a checkpoint once the conductor's process is gone
 
 
 def main() -> int:
-    """Work; the exit code: 0 all is done or others go on, 75, 76, or a TallyError's."""
+    """Work; the exit code: 0 all is done or others go on, 75, 76, 143, or a TallyError's."""
     name = os.environ.get("TALLY_WORKER") or os.environ["JOB_COMPLETION_INDEX"]
     uid = os.environ.get("TALLY_UID") or f"local:{os.getpid()}"
     token = Path(os.environ["TALLY_TOKEN_FILE"]).read_bytes().strip()
@@ -48,7 +52,9 @@ def main() -> int:
     def tell(message: Message) -> None:
         member.tell(encode(message))
 
-    _on_terminate(lambda: os._exit(0))  # importing takes seconds, and there is nothing to save yet
+    _on_terminate(
+        lambda: os._exit(TERMINATED)
+    )  # importing takes seconds, and there is nothing to save yet
     try:
         return _work(member, tell)
     except CoordinatorLost as error:
@@ -82,19 +88,23 @@ def _work(member: Member, tell: Any) -> int:
     folder = local_dataset(config.dataset, config.dataset_fingerprint, cache, member.fetch)
     dataset = open_dataset(folder)
     registry.check(config.model, dataset.meta)
+    collective = _engine(config)
     training, startup = prepared(config, dataset)
 
     from tally.training.generations import Life
-    from tally.training.mesh.mesh import Mesh
 
     life = Life(config, training, dataset.splits["train"], member, stopping, tell)
-    mesh = Mesh(
-        host=os.environ.get("TALLY_HOST", "127.0.0.1"), timeout_seconds=config.silent_seconds
-    )
-    _on_terminate(lambda: threading.Thread(target=member.leave, args=("SIGTERM",)).start())
+    left = threading.Event()
+
+    def leave() -> None:
+        left.set()
+        threading.Thread(target=member.leave, args=("SIGTERM",)).start()
+
+    _on_terminate(leave)
     tell(Ready(startup, int(training.model.count_params())))
     try:
-        return life.live(mesh)
+        code = life.live(collective)
+        return TERMINATED if left.is_set() and code == 0 else code
     except _tensorflow_error() as error:
         words = " ".join(str(error).split())[:300]
         raise RunError(
@@ -103,8 +113,24 @@ def _work(member: Member, tell: Any) -> int:
         ) from error
 
 
+def _engine(config: WorkerConfig) -> Collective:
+    """What the gang's workers sum with; TensorFlow's own has to be there before any operation."""
+    host = os.environ.get("TALLY_HOST", "127.0.0.1")
+    if config.collective == "multiworker":
+        environment.load_keras()
+        environment.use_cores(config.cores)
+        from tally.training.multiworker.engine import MultiWorker
+
+        return MultiWorker(host, config.silent_seconds)
+    from tally.training.mesh.mesh import Mesh
+
+    return Mesh(host=host, timeout_seconds=config.silent_seconds)
+
+
 def prepared(config: WorkerConfig, dataset: Any) -> tuple[Any, dict[str, float]]:
     """The training with every shape compiled that it can meet, and its startup seconds.
+
+    It is spread over the accelerators of this worker where there are several.
 
     Raises:
         SpecError: the user's model fails.
@@ -115,9 +141,19 @@ def prepared(config: WorkerConfig, dataset: Any) -> tuple[Any, dict[str, float]]
     environment.use_cores(config.cores)
     startup["import"], began = time.monotonic() - began, time.monotonic()
     keras.utils.set_random_seed(config.seed)
-    model = registry.build(config.model, dataset.meta)
-    startup["build"], began = time.monotonic() - began, time.monotonic()
 
+    from tally.training import devices
+
+    over = devices.strategy()
+    with over.scope() if over else contextlib.nullcontext():
+        model = registry.build(config.model, dataset.meta)
+        startup["build"], began = time.monotonic() - began, time.monotonic()
+        training = _traced(config, dataset, model)
+    startup["trace"] = time.monotonic() - began
+    return training, startup
+
+
+def _traced(config: WorkerConfig, dataset: Any, model: Any) -> Any:
     from tally.training import loop
 
     plan = loop.StepPlan(
@@ -140,8 +176,7 @@ def prepared(config: WorkerConfig, dataset: Any) -> tuple[Any, dict[str, float]]
             f"{config.model}: expected a model that trains on dataset {dataset.meta.name}, got "
             f"{type(error).__name__}: {words}; check its layers, loss and optimizer"
         ) from error
-    startup["trace"] = time.monotonic() - began
-    return training, startup
+    return training
 
 
 def _end_alone(stopping: threading.Event) -> None:

@@ -14,7 +14,8 @@ Make = Callable[..., Any]
 CONDUCT = f"""
 import os, signal, sys, threading
 from dataclasses import replace
-from tally.kube.inside import gang_here, is_here
+from tally.kube.here import is_here
+from tally.kube.inside import gang_here
 assert is_here()
 gang = gang_here(
     run_id=os.environ["TALLY_RUN_ID"], step="train", pipeline="cnn", attempt=1,

@@ -1,6 +1,9 @@
 """Orphans are found and removed; a gang whose run goes on is left alone."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from objects import IMAGE, apply, delete, every, until_true
@@ -59,6 +62,28 @@ def test_a_gang_goes_when_its_conductor_has_gone_and_not_before(
     for kind in ("Job", "Pod", "Secret", "Service", "NetworkPolicy"):
         until_true(lambda k=kind: not every(cluster, k, namespace), 20)
     assert reap(cluster, namespace) == []
+
+
+def test_the_command_finds_and_removes_an_orphan(
+    cluster: Cluster, namespace: str, spec: Make, template: Make, gang_of: Make
+) -> None:
+    def said(*options: str) -> str:
+        command = [Path(sys.executable).with_name("tally"), "reap", "--namespace", namespace]
+        done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.strip()
+
+    assert said() == "nothing to remove"
+    made = spec()
+    gang, told = gang_of(made, template())
+    gang.start(1)
+    told.until_started("0")
+    line = f"{namespace}/{made.name} of run {made.run_id}: it has no conductor"
+    assert said("--dry-run") == f"would remove {line}"
+    assert said() == f"removed {line}"
+    for kind in ("Job", "Pod", "Secret", "Service", "NetworkPolicy"):
+        until_true(lambda k=kind: not every(cluster, k, namespace), 20)
+    assert said() == "nothing to remove"
 
 
 def test_a_gang_goes_when_its_conductor_has_failed(

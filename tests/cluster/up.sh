@@ -4,7 +4,9 @@
 #   make cluster-up, then  export KUBECONFIG=~/.cache/tally-cluster/kubeconfig
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-for program in go containerd runc iptables conntrack buildah openssl curl; do
+go_release=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p' || true)
+[ "${go_release:-0}" -ge 21 ] || { echo "cluster: expected go 1.21 or newer, got ${go_release:+1.}${go_release:-none}; install it from go.dev/dl or a newer Debian" >&2; exit 2; }
+for program in containerd runc iptables conntrack buildah openssl curl; do
   command -v "$program" >/dev/null || { echo "cluster: expected $program, got none; run: sudo make test-deps" >&2; exit 2; }
 done
 [ "$(id -u)" -eq 0 ] || { echo "cluster: expected root, got $(id -un); use a cluster of yours: KUBECONFIG=… make test-cluster" >&2; exit 2; }

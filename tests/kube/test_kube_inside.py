@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tally.kube.inside import is_here, like_own_pod, owner_of
+from tally.kube.here import is_here
+from tally.kube.inside import like_own_pod, owner_of, store_ports
 from tally.kube.reap import conductors_ended
 
 # As KFP makes it: see its executor pods.
@@ -95,3 +96,14 @@ def test_only_a_pod_has_workers_that_are_pods(monkeypatch: pytest.MonkeyPatch) -
 def test_a_run_goes_on_while_any_conductor_may(phases: list[str], why: str) -> None:
     pods = [{"status": {"phase": phase}} for phase in phases]
     assert conductors_ended(pods) == why
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "ports"),
+    [("", (443,)), ("http://minio:9000", (443, 9000)), ("http://minio", (80, 443))],
+)
+def test_workers_may_reach_the_store_where_its_endpoint_is(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, ports: tuple[int, ...]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    assert store_ports() == ports

@@ -10,7 +10,7 @@ import yaml
 
 from tally.errors import SpecError
 from tally.kube.manifests import GangSpec, gang_name, gang_objects, job_name, labels
-from tally.kube.template import Volume, WorkerTemplate, worker_template
+from tally.kube.template import Volume, WorkerTemplate, moved, worker_template
 from tally.machines.catalogue import machine
 from tally.machines.shape import Gpu, KubernetesShape, Tpu
 
@@ -40,6 +40,20 @@ def template(**changes: Any) -> WorkerTemplate:
 
 def pod_of(objects: Any) -> dict[str, Any]:
     return dict(objects.job["spec"]["template"]["spec"])
+
+
+def test_another_machine_type_changes_what_is_asked_for_and_nothing_else() -> None:
+    store = Volume(name="store", path="/store", source={"emptyDir": {}})
+    before = template(volumes=(store,), environment={"A": "b"}, node_selector={"old": "yes"})
+    after = moved(before, machine("g2-standard-4"))
+    assert after.accelerator == Gpu(type="nvidia-l4", count=1)
+    assert after.cpu_cores == 3.5
+    assert dict(after.node_selector) == {}
+    assert (after.image, after.volumes, after.environment) == (
+        before.image, before.volumes, before.environment,
+    )  # fmt: skip
+    with pytest.raises(SpecError, match="`kubernetes` block"):
+        moved(before, machine("local"))
 
 
 def test_only_the_secret_has_the_token() -> None:

@@ -37,6 +37,9 @@ def refused(*arguments: str, code: int = 2, **environment: str) -> str:
         pytest.param(["submit", "cnn", "--set", "dataset=digit"], ["digits"], id="dataset"),
         pytest.param(["submit", "cnn", "--set", "model=lstn"], ["mean lstm"], id="model"),
         pytest.param(["submit", "cnn", "--engine", "cluster"], ["ENGINE"], id="engine"),
+        pytest.param(
+            ["submit", "cnn", "--set", "machine_type=n2-standard-4"], ["this machine"], id="machine"
+        ),
         pytest.param(["bill", "nosuchrun"], ["nosuchrun"], id="run"),
         pytest.param(["compare", "a"], ["two runs or more"], id="compare"),
         pytest.param(["sumbit"], ["sumbit"], id="command"),

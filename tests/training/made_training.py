@@ -109,7 +109,7 @@ class Crew:
         (process,) = self.processes.values()
         return process
 
-    def events(self, timeout_seconds: float = 60.0) -> Iterator[object]:
+    def events(self, timeout_seconds: float = 240.0) -> Iterator[object]:
         """What happens, until every worker's process has ended; decoded messages as such."""
         alive = set(self.processes.values())
         deadline = time.monotonic() + timeout_seconds

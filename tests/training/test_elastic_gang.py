@@ -1,20 +1,45 @@
 """Gangs of real worker processes that grow, shrink and die: the result stays the same."""
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from made_training import EXAMPLES, Crew, Ended, config, crew, finished, made, pictures, words
+from made_training import EXAMPLES, Ended, config, crew, finished, made, pictures, words
 from test_worker import USER
+from warm_gang import Pool, WarmGang
 
 from tally.data.format import Meta
 from tally.training.checkpoint import read_tensors
 from tally.training.coordinator.events import Formed, Observed
-from tally.training.messages import Finished, Progress, Stopped, WorkerConfig
+from tally.training.messages import Finished, Progress, Stopped
 
 DROPOUT = USER.replace("layers.BatchNormalization(), ", "").replace("RMSprop(0.002)", "Adam(0.001)")
 TOLERANCE = 3e-4  # max|Δw|/max|w| of the default mode
+SLOW = """
+import time
+import keras
+import tensorflow as tf
+from keras import layers
+
+class Nap(layers.Layer):
+    # a step takes so long that a gang can change in the middle of a few
+    def call(self, x):
+        nap = tf.py_function(lambda: time.sleep(%g), [], [])
+        with tf.control_dependencies([nap]):
+            return tf.identity(x)
+
+def model():
+    made = keras.Sequential([
+        keras.Input((12, 12, 1)), Nap(), layers.Conv2D(4, 3, activation="relu"), layers.Flatten(),
+        layers.Dropout(0.3), layers.Dense(16, activation="relu"), layers.Dropout(0.3),
+        layers.Dense(3, activation="softmax"),
+    ])
+    made.compile(optimizer=keras.optimizers.Adam(0.001), loss="sparse_categorical_crossentropy")
+    return made
+"""
 COUNTING = """
 import keras
 
@@ -31,9 +56,9 @@ def model():
 """
 
 
-def kernel_of(given: WorkerConfig) -> np.ndarray:
+def kernel_of(folder: Path) -> np.ndarray:
     """All trained numbers in one vector; random states, which are no weights, left out."""
-    tensors, _ = read_tensors(Path(given.model_folder) / "weights.safetensors")
+    tensors, _ = read_tensors(folder / "weights.safetensors")
     return np.concatenate(
         [tensors[n].ravel() for n in sorted(tensors) if tensors[n].dtype.kind == "f"]
     )
@@ -41,26 +66,6 @@ def kernel_of(given: WorkerConfig) -> np.ndarray:
 
 def apart(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one - other).max() / np.abs(other).max())
-
-
-def drive(running: Crew, sizes: list[int], steps_between: int = 6) -> list[object]:
-    """Let a gang go through sizes, each after so many steps at the size before; what happened."""
-    said: list[object] = []
-    todo, at, since = list(sizes), None, 0
-    for event in running.events(120):
-        said.append(event)
-        if isinstance(event, Formed):
-            at, since = len(event.workers), None
-        if isinstance(event, Observed) and todo and at is not None:
-            since = event.observation.step if since is None else since
-            if event.observation.step >= since + steps_between:
-                size, at = todo.pop(0), None
-                running.coordinator.resize(size)
-                for index in range(size):
-                    process = running.processes.get(str(index))
-                    if process is None or process.poll() is not None:
-                        running.start(index)
-    return said
 
 
 def dataset_and_model(name: str, folder: Path) -> tuple[Path, str]:
@@ -72,6 +77,7 @@ def dataset_and_model(name: str, folder: Path) -> tuple[Path, str]:
     return pictures(folder / "data"), "cnn"
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "name",
     [
@@ -80,7 +86,11 @@ def dataset_and_model(name: str, folder: Path) -> tuple[Path, str]:
         pytest.param("user", id="with dropout"),
     ],
 )
-@pytest.mark.parametrize("deterministic", [True, False], ids=["deterministic", "default"])
+@pytest.mark.parametrize(
+    "deterministic",
+    [True, pytest.param(False, marks=pytest.mark.slow)],
+    ids=["deterministic", "default"],
+)
 def test_any_number_of_workers_gives_the_same_weights(
     name: str, deterministic: bool, tmp_path: Path
 ) -> None:
@@ -94,7 +104,7 @@ def test_any_number_of_workers_gives_the_same_weights(
         said = finished(tmp_path / str(workers), given, workers)
         (end,) = [m for m in said if isinstance(m, Finished)]
         assert end.examples_trained == 2 * EXAMPLES
-        found[workers] = kernel_of(given)
+        found[workers] = kernel_of(Path(given.model_folder))
     for workers in (2, 3, 4):
         if deterministic:
             assert found[workers].tobytes() == found[1].tobytes()
@@ -103,29 +113,50 @@ def test_any_number_of_workers_gives_the_same_weights(
 
 
 @pytest.mark.slow
-def test_a_gang_that_goes_from_1_to_3_to_2_to_4_gives_the_same_weights(tmp_path: Path) -> None:
-    deterministic = True  # slow enough that newcomers come before the end
-    dataset, model = dataset_and_model("user", tmp_path)
-    changes = {
-        "model": model, "max_workers": 4, "cores": 1, "deterministic": deterministic, "epochs": 1
-    }  # fmt: skip
-    # long enough for newcomers to start: an epoch of many small steps
-    changes |= {"batch_size": 4, "epochs": 40}
-    calm = config(tmp_path / "calm", dataset, **changes)
-    finished(tmp_path / "calm", calm)
-    moved = config(tmp_path / "moved", dataset, **changes)
-    with crew(tmp_path / "moved", moved, 1) as running:
-        said = drive(running, [3, 2, 4])
-    sizes = [len(event.workers) for event in said if isinstance(event, Formed)]
-    seen = iter(sizes)  # in this order; newcomers that are ready one by one make sizes between
-    assert all(size in seen for size in (1, 3, 2, 4)), sizes
-    (end,) = [m for m in said if isinstance(m, Finished)]
-    assert end.examples_trained == 40 * EXAMPLES
-    assert kernel_of(moved).tobytes() == kernel_of(calm).tobytes()
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("deterministic", [True, False], ids=["deterministic", "default"])
+def test_a_gang_that_goes_from_1_to_3_to_2_to_4_gives_the_same_weights(
+    deterministic: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(SLOW % (0.025 if deterministic else 0.1))
+    given = config(
+        tmp_path, pictures(tmp_path / "data"), model=str(tmp_path / "mine.py"), epochs=2,
+        deterministic=deterministic, virtual_shards=4, max_workers=4, cores=1,
+    )  # fmt: skip
+
+    def then(before: int, size: int) -> Callable[[WarmGang], bool | None]:
+        return lambda gang: gang.resize(size) if gang.sizes[-1] == before else False
+
+    pool = Pool(given, tmp_path / "log", 5)
+    try:
+        calm = warm_trained(pool, tmp_path / "calm", [])
+        moved = warm_trained(
+            pool, tmp_path / "moved", [(5, then(1, 3)), (20, then(3, 2)), (35, then(2, 4))]
+        )
+    finally:
+        pool.close()
+    assert calm.sizes == [1]
+    seen = iter(moved.sizes)  # in this order; newcomers that come one by one make sizes between
+    assert all(size in seen for size in (1, 3, 2, 4)), moved.sizes
+    weights = [kernel_of(tmp_path / name / "model") for name in ("calm", "moved")]
+    if deterministic:
+        assert weights[0].tobytes() == weights[1].tobytes()
+    else:
+        assert apart(*weights) <= TOLERANCE
+
+
+def warm_trained(pool: Pool, folder: Path, strikes: list[Any]) -> WarmGang:
+    gang = WarmGang(pool, folder, 1, [], {})
+    try:
+        end = gang.run(strikes, 180)
+        assert end.examples_trained == 2 * EXAMPLES
+    finally:
+        gang.close()
+    return gang
 
 
 def test_every_example_counts_once_an_epoch_in_the_weights_whoever_dies(tmp_path: Path) -> None:
-    examples, epochs, batch = 509, 25, 8
+    examples, epochs, batch = 509, 12, 8
     meta = Meta("ids", "sequence", (examples,), "float32", 1, ("a", "b"))
     labels = (np.arange(examples) % 2).astype(np.int32)
     dataset = made(tmp_path / "data", meta, np.eye(examples, dtype=np.float32), labels)
@@ -137,7 +168,7 @@ def test_every_example_counts_once_an_epoch_in_the_weights_whoever_dies(tmp_path
     kills = 0
     with crew(tmp_path, given, 3) as running:
         for event in running.events(120):
-            far = isinstance(event, Observed) and event.observation.step > 200 * (kills + 1)
+            far = isinstance(event, Observed) and event.observation.step > 150 * (kills + 1)
             if far and kills < 2:
                 running.processes[event.worker].kill()
                 kills += 1
@@ -202,4 +233,7 @@ def test_a_gang_that_is_stopped_saves_once_and_goes_on_from_there(tmp_path: Path
         assert {p.returncode for p in running.processes.values()} == {0}
     assert len(list(Path(given.checkpoint_folder).iterdir())) == 1
     finished(tmp_path, given, 2)
-    assert kernel_of(given).tobytes() == kernel_of(calm).tobytes()
+    assert (
+        kernel_of(Path(given.model_folder)).tobytes()
+        == kernel_of(Path(calm.model_folder)).tobytes()
+    )

@@ -110,8 +110,14 @@ class Answering:
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"expected 1 to {MOST_WORKERS} workers, got {request.workers}; ask for fewer",
             )
+        if request.machine_type and not _NAME.fullmatch(request.machine_type):
+            context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"expected the name of a machine type, got {request.machine_type[:64]!r}; take one "
+                "of the catalogue's",
+            )
         with self._lock:
-            self._told(ResizeAsked(request.workers))
+            self._told(ResizeAsked(request.workers, request.machine_type))
         return pb.ResizeReply()
 
     def Fetch(self, request: pb.FetchRequest, context: grpc.ServicerContext) -> Iterator[pb.Chunk]:  # noqa: N802

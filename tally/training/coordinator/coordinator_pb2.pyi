@@ -156,10 +156,12 @@ class LeaveReply(_message.Message):
     def __init__(self) -> None: ...
 
 class ResizeRequest(_message.Message):
-    __slots__ = ("workers",)
+    __slots__ = ("workers", "machine_type")
     WORKERS_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_TYPE_FIELD_NUMBER: _ClassVar[int]
     workers: int
-    def __init__(self, workers: _Optional[int] = ...) -> None: ...
+    machine_type: str
+    def __init__(self, workers: _Optional[int] = ..., machine_type: _Optional[str] = ...) -> None: ...
 
 class ResizeReply(_message.Message):
     __slots__ = ()

@@ -130,9 +130,13 @@ class Empty:
 
 @dataclass(frozen=True)
 class ResizeAsked:
-    """Somebody outside asked for another number of workers; the conductor decides."""
+    """Somebody outside asked for another number of workers; the conductor decides.
+
+    A machine type of "" leaves them on theirs.
+    """
 
     workers: int
+    machine_type: str = ""
 
 
 Event = (

@@ -173,6 +173,7 @@ def _train(turn: Turn, picked: tuple[Life, ...]) -> None:
         out = life.member in former or life.leaving or life.surplus
         if out and life.member not in members:
             dismiss(turn, life, life.leaving or "resize")
+    _pause_if_wanted(turn)  # who came along to hand the state over goes without a further input
 
 
 def _stop(turn: Turn) -> None:

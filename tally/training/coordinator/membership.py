@@ -22,6 +22,7 @@ from tally.training.coordinator.state import (
 
 Outcome = tuple[State, list[Decision]]
 Phase = Literal["joining", "ready", "training", "resting"]
+DROPPED = 1024  # lives that are remembered as left behind
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class Report:
 
 def join(state: State, now_seconds: float, life: Life) -> Outcome:
     """A worker wants in. A second one of the same name is refused while the first gives signs."""
+    if (life.uid, life.nonce) in state.dropped:
+        # it was told so, but a stream that is cut can lose its last words
+        message = (
+            f"worker {life.worker}: expected a new life, got {life.uid}, which was left behind"
+        )
+        return state, [Refuse(f"{message}; start another", full=False)]
     turn = Turn(state, now_seconds)
     for other in [other for other in state.lives.values() if other.worker == life.worker]:
         same = (other.uid, other.nonce) == (life.uid, life.nonce)
@@ -192,6 +199,8 @@ def _decided(turn: Turn) -> Outcome:
 
 
 def _drop(turn: Turn, life: Life, reason: str) -> None:
+    dropped = (*turn.state.dropped, (life.uid, life.nonce))[-DROPPED:]
+    turn.state = replace(turn.state, dropped=dropped)
     turn.decisions.append(Finish(life.member, "dropped", reason))
     remove(turn, life, Dropped(life.worker, life.uid, reason))
 

@@ -11,11 +11,12 @@ def ask_resize(
     address: str,
     token: bytes,
     workers: int,
+    machine_type: str = "",
     *,
     timeout_seconds: float = 5.0,
     tls_ca: bytes | None = None,
 ) -> None:
-    """Ask a run's conductor for another number of workers; it decides.
+    """Ask a run's conductor for another number of workers, on another machine type; it decides.
 
     Raises:
         SpecError: refused: another token, a number out of bounds.
@@ -24,7 +25,9 @@ def ask_resize(
     channel = wire.open_channel(address, tls_ca)
     try:
         wire.call(channel, "Resize")(
-            pb.ResizeRequest(workers=workers), metadata=wire.bearer(token), timeout=timeout_seconds
+            pb.ResizeRequest(workers=workers, machine_type=machine_type),
+            metadata=wire.bearer(token),
+            timeout=timeout_seconds,
         )
     except grpc.RpcError as error:
         if error.code() in wire.REFUSALS:

@@ -102,6 +102,7 @@ class State:
         ready_seconds: when, without a generation, the first worker was ready.
         stopping: no generation is to train any more.
         over: `End` for all that is left to say, now and to whoever joins.
+        dropped: uid and nonce of lives that were left behind of late: they do not come back.
     """
 
     limits: Limits
@@ -118,6 +119,7 @@ class State:
     ready_seconds: float | None = None
     stopping: bool = False
     over: Reason | None = None
+    dropped: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,12 @@ class Tell:
 Decision = Welcome | Refuse | Pause | Form | Finish | Tell
 
 
-def order_of(life: Life) -> tuple[tuple[int, int | str], ...]:
-    """The order of ranks: by the number in the name, "2" before "10"."""
-    pieces = re.findall(r"\d+|\D+", life.worker)
-    return tuple((0, int(piece)) if piece.isdecimal() else (1, piece) for piece in pieces)
+def order_of(life: Life) -> tuple[int, tuple[tuple[int, int | str], ...]]:
+    """The order of ranks: by the number in the name, "2" before "10".
+
+    Those of a newer machine type ("1.0") come first, and so take over from "0".
+    """
+    move, _, index = life.worker.rpartition(".")
+    pieces = re.findall(r"\d+|\D+", index)
+    numbers = tuple((0, int(piece)) if piece.isdecimal() else (1, piece) for piece in pieces)
+    return -int(move) if move.isdecimal() else 0, numbers

@@ -463,3 +463,22 @@ def test_a_coordinator_that_was_asleep_blames_nobody() -> None:
 def test_who_would_be_chosen_is_the_order_of_indexes_not_of_letters() -> None:
     world, _ = gang(11)
     assert [life.worker for life in chosen(world.state)] == [str(index) for index in range(11)]
+
+
+def test_workers_of_a_newer_machine_type_take_over_from_the_others() -> None:
+    world, old = gang(1)
+    train(world)
+    new = world.join("1.0")
+    assert new is not None
+    assert [life.worker for life in chosen(world.state)] == ["0"]
+    world.ready(new)
+    world.tick()
+    world.rest(old[0])
+    # the newcomer has no state: the other comes along for one generation, and needs no further word
+    assert [life.worker for life in world.forms[-1].lives] == ["1.0", "0"]
+    assert (rules.wake_seconds(world.state) or world.now + 9) < world.now + 1
+    train(world)
+    world.tick()
+    for worker in (*old, new):
+        world.rest(worker)
+    assert [life.worker for life in world.forms[-1].lives] == ["1.0"]

@@ -40,7 +40,8 @@ class Fault:
 class Wire:
     """A proxy before the listener of one rank, for the one rank above it that is told of it.
 
-    cut, reset: both sides are closed. half_open: nothing gets through any more, either way.
+    cut, reset: both sides are closed. half_open: nothing gets through this connection
+    any more, either way.
     stall: this direction stops. slow: the rest trickles. late: it comes 50 ms later.
     duplicate: the message comes twice. drop: it never comes. swap: the next one comes before it.
     replay: one recorded in an older generation comes in its place. flip: some bits are others.
@@ -58,7 +59,6 @@ class Wire:
         self.recorded: Recorded = {"up": [], "down": []}
         self.struck = False
         self._dead = threading.Event()
-        self._silent = threading.Event()
         self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -78,12 +78,15 @@ class Wire:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets += [client, server]
+            silent = threading.Event()
             for direction, source, sink in (("up", client, server), ("down", server, client)):
                 threading.Thread(
-                    target=self._carry, args=(direction, source, sink), daemon=True
+                    target=self._carry, args=(direction, source, sink, silent), daemon=True
                 ).start()
 
-    def _carry(self, direction: str, source: socket.socket, sink: socket.socket) -> None:
+    def _carry(
+        self, direction: str, source: socket.socket, sink: socket.socket, silent: threading.Event
+    ) -> None:
         try:
             number = 0
             while message := self._message(direction, number, source):
@@ -93,9 +96,9 @@ class Wire:
                 if hit and not self.struck:
                     assert fault is not None
                     self.struck = True
-                    self._strike(fault, message, source, sink)
+                    self._strike(fault, message, source, sink, silent)
                 else:
-                    self._give(sink, message)
+                    self._give(sink, message, silent)
                 number += 1
             sink.shutdown(socket.SHUT_WR)
         except OSError:
@@ -119,12 +122,17 @@ class Wire:
             got += part
         return got
 
-    def _give(self, sink: socket.socket, message: bytes) -> None:
-        if not self._silent.is_set():
+    def _give(self, sink: socket.socket, message: bytes, silent: threading.Event) -> None:
+        if not silent.is_set():
             sink.sendall(message)
 
     def _strike(
-        self, fault: Fault, message: bytes, source: socket.socket, sink: socket.socket
+        self,
+        fault: Fault,
+        message: bytes,
+        source: socket.socket,
+        sink: socket.socket,
+        silent: threading.Event,
     ) -> None:
         chance = random.Random(fault.seed)
         cut = chance.randrange(1, len(message)) if fault.middle else 0
@@ -132,11 +140,11 @@ class Wire:
         if fault.kind == "swap":
             follower = self._message(fault.direction, max(2, fault.message + 1), source)
             before, rest = b"", follower + message
-        self._give(sink, before)
+        self._give(sink, before, silent)
         if fault.kind in ("cut", "reset"):
             self._close(source, sink, reset=fault.kind == "reset")
         elif fault.kind == "half_open":
-            self._silent.set()
+            silent.set()
         elif fault.kind == "stall":
             self._dead.wait(30)
         elif fault.kind == "slow":
@@ -146,12 +154,12 @@ class Wire:
                 sink.sendall(rest[at : at + 1])
         elif fault.kind == "late":
             self._dead.wait(0.05)
-            self._give(sink, rest)
+            self._give(sink, rest, silent)
         elif fault.kind == "call":
             self._call()
-            self._give(sink, rest)
+            self._give(sink, rest, silent)
         else:
-            self._give(sink, self._spoilt(fault.kind, message, rest, chance))
+            self._give(sink, self._spoilt(fault.kind, message, rest, chance), silent)
 
     def _spoilt(self, kind: str, message: bytes, rest: bytes, chance: random.Random) -> bytes:
         if kind == "duplicate":
