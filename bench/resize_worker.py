@@ -37,7 +37,7 @@ def main() -> int:
     config = WorkerConfig.from_json(given["config"])
     trace = Trace(given["trace"])
     if given["engine"] in ("forked", "unready", "cold"):
-        from bench.resize_nursery import agent
+        from bench.generations.worker import agent
 
         live, close = agent(given)
     else:

@@ -91,6 +91,7 @@ def train_step_killed(live: Live) -> None:
     live.conductor().kill()
 
 
+@pytest.mark.slow
 def test_a_killed_conductor_resumes_to_bitwise_the_same_weights(tally_home: Path) -> None:
     undisturbed = submit_json(*SHORT)
     with Live(tally_home, *SHORT) as live:

@@ -10,16 +10,11 @@ from test_elastic_gang import DROPOUT, TOLERANCE, apart, kernel_of
 from tally.training.coordinator.events import Formed, Observed
 from tally.training.messages import Finished
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("cnn", marks=pytest.mark.slow),
-        pytest.param("lstm", marks=pytest.mark.slow),
-        pytest.param("user", id="with dropout"),
-    ],
-)
+@pytest.mark.parametrize("name", ["cnn", "lstm", pytest.param("user", id="with dropout")])
 def test_both_engines_lead_to_the_same_weights(name: str, tmp_path: Path) -> None:
     dataset = words(tmp_path / "data") if name == "lstm" else pictures(tmp_path / "data")
     model = name
@@ -40,7 +35,6 @@ def test_both_engines_lead_to_the_same_weights(name: str, tmp_path: Path) -> Non
         assert apart(weights, found["mesh", 1]) <= TOLERANCE
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
 def test_tensorflows_collectives_outlive_a_lost_worker(how: int, tmp_path: Path) -> None:

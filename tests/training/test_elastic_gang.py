@@ -155,6 +155,7 @@ def warm_trained(pool: Pool, folder: Path, strikes: list[Any]) -> WarmGang:
     return gang
 
 
+@pytest.mark.slow
 def test_every_example_counts_once_an_epoch_in_the_weights_whoever_dies(tmp_path: Path) -> None:
     examples, epochs, batch = 509, 12, 8
     meta = Meta("ids", "sequence", (examples,), "float32", 1, ("a", "b"))

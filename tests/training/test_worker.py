@@ -74,7 +74,7 @@ def end_early(folder: Path, given: WorkerConfig, how: int, saves: int) -> list[o
     ("model", "epochs", "ends"),
     [
         ("cnn", 30, [(signal.SIGKILL, 3), (signal.SIGTERM, 2), (signal.SIGKILL, 1)]),
-        ("lstm", 12, [(signal.SIGKILL, 4)]),
+        pytest.param("lstm", 12, [(signal.SIGKILL, 4)], marks=pytest.mark.slow),
         ("user", 30, [(signal.SIGKILL, 5)]),
     ],
     ids=["cnn", "lstm", "user model with dropout"],

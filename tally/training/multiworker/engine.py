@@ -1,7 +1,7 @@
 """A gang's collective by TensorFlow: MultiWorkerMirroredStrategy forms the cluster and sums.
 
 NCCL on GPUs, TensorFlow's ring on CPUs. Generations follow one another in one process (cluster.py);
-in a process for each, generations.py runs them.
+what a process for each would cost, bench.resize measures.
 """
 
 import contextlib

@@ -135,7 +135,7 @@ class Wire:
         silent: threading.Event,
     ) -> None:
         chance = random.Random(fault.seed)
-        cut = chance.randrange(1, len(message)) if fault.middle else 0
+        cut = chance.randrange(1, len(message)) if fault.middle and len(message) > 1 else 0
         before, rest = message[:cut], message[cut:]
         if fault.kind == "swap":
             follower = self._message(fault.direction, max(2, fault.message + 1), source)

@@ -1,111 +1,128 @@
 """TensorFlow's collectives against sums made by hand, and what becomes of lost peers."""
 
 import contextlib
+import json
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from multiworker_gang import gang
 
 from tally.training.collective import Membership, PeerLost
 from tally.training.multiworker.rendezvous import Rendezvous
 
-pytestmark = pytest.mark.slow  # nothing trains with this engine yet
-
-
-@pytest.fixture(autouse=True)
-def bodies(monkeypatch: pytest.MonkeyPatch) -> None:
-    here, root = Path(__file__).parent, Path(__file__).parents[3]
-    monkeypatch.setenv("PYTHONPATH", f"{here}:{here.parent}:{root}")
-
-
-def check(said: dict, world: int) -> None:
-    total = world * (world + 1) // 2
-    for dtype in ("float32", "float64", "int32", "int64"):
-        assert said[dtype] == [total, 999 * total], dtype
-    assert said["folded"]
-    assert all(said[f"broadcast {root}"] for root in range(world))
-    assert said["nothing"] == 0
-
-
-def test_sums_folds_and_broadcasts_are_exact_at_every_size(tmp_path: Path) -> None:
-    with gang(tmp_path) as made:
-        made.add(3)
-        for members in ([0, 1], [0, 1, 2], [0], [0, 2], [2, 1]):
-            made.start(members, "arithmetic")
-            outcomes = made.ended(members)
-            assert [o.end for o in outcomes] == ["rested"] * len(members), outcomes
-            for index in members:
-                check(made.workers[index].told[-1], len(members))
-
-
-IN_PLACE = """
-import os, sys
+WORKER = """
+import json, os, sys
 import numpy as np
 from tally.training import environment
-from tally.training.collective import CollectiveError, Membership
+from tally.training.collective import Membership
 from tally.training.multiworker.engine import MultiWorker
 
 environment.load_keras()
 engine = MultiWorker(timeout_seconds=20.0)
-print(engine.address, flush=True)
 import tensorflow as tf
 
 weights = tf.Variable(tf.ones(8))
 double = tf.function(lambda: weights.assign(weights * 2), jit_compile=True)
 double()
-me = int(sys.argv[1])
-addresses = sys.stdin.readline().split()
-for generation, ranks in enumerate(eval(sys.stdin.readline()), 1):
-    if me not in ranks:
-        continue
-    key = bytes([generation]) * 32
-    members = tuple(addresses[i] for i in ranks)
-    engine.join(Membership(generation, ranks.index(me), members, key))
-    total = engine.all_reduce(tf.fill([5], me + 1.0))
-    assert total.numpy().tolist() == [sum(i + 1.0 for i in ranks)] * 5, (generation, total)
+print(json.dumps(engine.address), flush=True)
+for line in sys.stdin:
+    order = json.loads(line)
+    if not order:
+        break
+    generation, rank, members = order
+    world = len(members)
+    engine.join(Membership(generation, rank, tuple(members), bytes([generation]) * 32))
+    said = {}
+    for dtype in ("float32", "float64", "int32", "int64"):
+        total = engine.all_reduce(np.arange(1000).astype(dtype) * (rank + 1))
+        assert total.dtype == dtype
+        said[dtype] = total[[1, -1]].tolist()
+    rows = np.random.default_rng(7).standard_normal((world * (world + 1) // 2 - 1, 37))
+    rows = rows.astype(np.float32)
+    first = rank * (rank + 1) // 2 - (rank > 0)  # 0 rows of rank 0, then 2, 3, …
+    expected = np.zeros(37, np.float32)
+    for row in rows:
+        expected += row
+    folded = engine.fold(rows[first : first + (rank + 1 if rank else 0)])
+    said["folded"] = folded.tobytes() == expected.tobytes()
+    texts = [b"from %d" % root * 1001 for root in range(world)]
+    got = [engine.broadcast(texts[root] if rank == root else None, root) for root in range(world)]
+    said["broadcast"] = [bytes(text) for text in got] == texts
+    said["nothing"] = len(engine.broadcast(b"" if rank == 0 else None, 0))
     double()
-    print(generation, float(weights[0]), flush=True)
+    said["weight"] = float(weights[0])
+    print(json.dumps(said), flush=True)
 try:
     MultiWorker()
 except RuntimeError as error:
-    print(error, flush=True)
+    print(json.dumps(str(error)), flush=True)
 os._exit(0)
 """
 
 
-def test_one_process_takes_any_rank_in_one_generation_after_another(tmp_path: Path) -> None:
-    generations = [[0, 1], [1, 0], [0, 1, 2], [2, 1], [0, 2], [2, 0, 1], [1, 2], *[[0, 1, 2]] * 20]
-    processes = []
-    for index in range(3):
-        with open(tmp_path / f"log{index}", "wb") as log:
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, "-c", IN_PLACE, str(index)],
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-                )
+class Process:
+    """A worker whose generations the test orders, one after another."""
+
+    def __init__(self, log: Path) -> None:
+        with open(log, "wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", WORKER],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
             )  # fmt: skip
+        self.log = log
+
+    def order(self, *order: Any) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+
+    def said(self) -> Any:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        assert line, self.log.read_text()
+        return json.loads(line)
+
+
+@contextlib.contextmanager
+def processes(folder: Path, count: int) -> Iterator[list[Process]]:
+    made = [Process(folder / f"log{index}") for index in range(count)]
     try:
-        addresses = [process.stdout.readline().strip() for process in processes]
-        for process in processes:
-            process.stdin.write(f"{' '.join(addresses)}\n{generations}\n")
-            process.stdin.close()
-        for index, process in enumerate(processes):
-            said = process.stdout.read().splitlines()
-            log = (tmp_path / f"log{index}").read_text()
-            assert process.wait(30) == 0, log
-            served = [g for g, ranks in enumerate(generations, 1) if index in ranks]
-            assert said[:-1] == [f"{g} {2.0 ** (n + 2)}" for n, g in enumerate(served)], (
-                "its variables and its compiled function outlive each cluster"
-            )
-            assert said[-1].startswith("multiworker: expected a process in which TensorFlow has")
+        yield made
     finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+        for one in made:
+            one.process.kill()
+            one.process.communicate()
+
+
+def test_one_process_takes_any_rank_in_one_generation_after_another(tmp_path: Path) -> None:
+    generations = [[0, 1], [1, 0], [0, 1, 2], [2, 1], [0], [0, 2], [2, 0, 1], *[[0, 1, 2]] * 8]
+    served = [0, 0, 0]
+    with processes(tmp_path, 3) as workers:
+        addresses = [worker.said() for worker in workers]
+        for generation, members in enumerate(generations, 1):
+            for rank, index in enumerate(members):
+                workers[index].order(generation, rank, [addresses[i] for i in members])
+            total = len(members) * (len(members) + 1) // 2
+            for index in members:
+                served[index] += 1
+                said = workers[index].said()
+                for dtype in ("float32", "float64", "int32", "int64"):
+                    assert said[dtype] == [total, 999 * total], (generation, dtype)
+                assert said["folded"], generation
+                assert said["broadcast"], generation
+                assert said["nothing"] == 0, generation
+                assert said["weight"] == 2.0 ** (served[index] + 1), (
+                    "its variables and its compiled function outlive each cluster"
+                )
+        for worker in workers:
+            worker.order()
+            assert worker.said().startswith("multiworker: expected a process in which TensorFlow")
+            assert worker.process.wait(30) == 0
 
 
 def test_a_stranger_and_a_member_of_another_generation_are_not_let_in() -> None:

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from bench.generations.agent import Nursery
 from bench.resize_trace import Trace
 from tally.training.collective import Collective, CollectiveError, Membership
 from tally.training.coordinator.client import Member
 from tally.training.coordinator.events import End, Generation, Observation
 from tally.training.messages import WorkerConfig
-from tally.training.multiworker.generations import Nursery
 
-BODY = "bench.resize_nursery:body"
-PRELOAD = ("tally.training.elastic", "tally.training.worker", "bench.resize_nursery")
+BODY = "bench.generations.worker:body"
+PRELOAD = ("tally.training.elastic", "tally.training.worker", "bench.generations.worker")
 WARM_SECONDS = 120.0
 LOOK_SECONDS = 0.002
 

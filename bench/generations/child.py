@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bench.generations import packets
+from bench.generations.shared import SharedState
 from tally.data.format import Array
 from tally.training import environment
 from tally.training.collective import Membership
-from tally.training.multiworker import packets
 from tally.training.multiworker.engine import MultiWorker
-from tally.training.multiworker.shared import SharedState
 
 INTERRUPT_POLL_SECONDS = 0.02
 

@@ -2,7 +2,7 @@
 
 It runs no operation and starts no thread, because a fork copies only the thread that forks: a lock
 that another held would stay locked in the child for ever. `python -m …nursery DESCRIPTORS` is
-started by generations.Nursery; cold, it imports nothing and starts fresh interpreters instead.
+started by agent.Nursery; cold, it imports nothing and starts fresh interpreters instead.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.generations import child, packets
+from bench.generations.shared import SharedState
 from tally.training import environment
-from tally.training.multiworker import child, packets
-from tally.training.multiworker.shared import SharedState
 
 # Everything a child would import, threads excepted: the strategy's own modules come with them.
 PRELOADED = (

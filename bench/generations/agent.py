@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Literal
 
+from bench.generations import packets
+from bench.generations.shared import SharedState
 from tally.errors import RunError
 from tally.training.collective import Membership
-from tally.training.multiworker import packets
-from tally.training.multiworker.shared import SharedState
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Nursery:
         sockets = (commands, reports, self._listener)
         output = log if log is not None else subprocess.DEVNULL
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tally.training.multiworker.nursery", json.dumps(given)],
+            [sys.executable, "-m", "bench.generations.nursery", json.dumps(given)],
             pass_fds=[*(s.fileno() for s in sockets), *self._state.descriptors],
             stdin=subprocess.DEVNULL,
             stdout=output,
