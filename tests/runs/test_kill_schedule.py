@@ -4,12 +4,14 @@ However often and wherever it dies: the same weights bit for bit, no interval of
 nothing billed that no process lived through. A failure names its seed.
 """
 
+import contextlib
 import itertools
 import json
 import random
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from command import Live, submit_json, tally, wait_until
 from test_ending import weights
@@ -41,7 +43,8 @@ def test_kills_at_random(seed: int, undisturbed: tuple[Path, str], tally_home: P
             time.sleep(chance.uniform(0.5, 7.0))  # the moment of death is the point here
             alive = sorted(live.processes(), key=lambda process: process.pid)
             for process in chance.sample(alive, chance.randint(1, len(alive))) if alive else []:
-                process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):  # it followed the one before
+                    process.kill()
             wait_until(live.gone, 40)  # left alone, what survives ends by itself
         live = Live.resuming(tally_home, run_id)
     with live:
