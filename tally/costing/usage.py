@@ -15,8 +15,9 @@ class Usage:
     """One interval of one holder of resources.
 
     Attributes:
-        run_id, pipeline, step: whose it is.
-        worker: name inside the step ("0", "1", …); "" is the step's own process, or submit's.
+        run_id, pipeline, step: whose it is; run_id is "" for a cluster's pods that belong to no run.
+        worker: name inside the step ("0", "1", …); "" is the step's own process, or submit's. Of a
+            KFP pod the number of its Argo node, so that pods of a loop are told apart.
         attempt: 1 for the first life of the run, one more for each resume.
         generation: of the gang; 0 outside one.
         team, namespace: who pays.
@@ -29,6 +30,7 @@ class Usage:
         cpu_request_cores, memory_request_bytes: held, whether used or not.
         cpu_used_core_seconds, memory_used_byte_seconds: really used.
         wait_seconds: time in a barrier.
+        accelerator, accelerator_count: type and number asked for; a share of one where it is shared.
         phase: queue (no hardware cost), startup, work, restart (work done again, or the start of a
             later life).
         confirmed: False where no pod row backs a conductor's.
@@ -59,7 +61,7 @@ class Usage:
     memory_request_bytes: int = 0
     memory_used_byte_seconds: float = 0.0
     accelerator: str = ""
-    accelerator_count: int = 0
+    accelerator_count: float = 0.0
     wait_seconds: float = 0.0
     phase: Phase
     source: Source = "local"

@@ -1,0 +1,45 @@
+"""A run's quote and budget, as the ledger keeps them beside its usage."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What a run was predicted to cost before it began; the newest counts.
+
+    Attributes:
+        run_id: whose.
+        made_at_microseconds: UTC.
+        low_usd, expected_usd, high_usd: total, with its interval.
+        budget_usd: what the user allowed for the run over all its attempts; None for no limit.
+        document: the whole quote, as the plan step wrote it.
+    """
+
+    run_id: str
+    made_at_microseconds: int
+    low_usd: float
+    expected_usd: float
+    high_usd: float
+    budget_usd: float | None = None
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvent:
+    """Something that happened in a run: a decision with its reasons, a resize, an OOM kill, ….
+
+    Attributes:
+        run_id: whose.
+        at_microseconds: UTC.
+        kind: "resize", "generation", "checkpoint", "oom", "eviction", "failed", ….
+        step: where.
+        facts: the rest, as JSON's types.
+    """
+
+    run_id: str
+    at_microseconds: int
+    kind: str
+    step: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
