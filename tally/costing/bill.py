@@ -1,5 +1,6 @@
 """The bill of a run, from its charges: what, where, how much, and what of it was wasted. Pure."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
@@ -18,8 +19,8 @@ _PHASE_ORDER: dict[Phase, int] = {"queue": 0, "startup": 1, "work": 2, "restart"
 class BillLine:
     """What one phase of one step cost; step is "" where a line sums over all steps.
 
-    seconds are machine time billed (its share where several hold the machine), in the phase queue
-    the time waited, which costs no hardware.
+    seconds are machine time billed (its share where several hold the machine), of pods the time
+    for which they lasted, in the phase queue the time waited, which costs no hardware.
     """
 
     step: str
@@ -43,13 +44,15 @@ class Bill:
         wall_seconds: when anything of the run was there, over all attempts, without the gaps
             between them.
         billed_seconds: machine time charged to the run: wall_seconds unless it shared the machine
-            or queued.
+            or queued. A pod's is its share of the node's time.
         time_usd: value_of_hour_usd × wall hours.
         price_usd_per_hour: of the machine, as of the newest interval; None without usage.
         examples: trained, counted once each epoch; None if nothing was trained.
         test_accuracy: 0 to 1; None if nothing was evaluated.
         usd_per_example, usd_per_accuracy_point: the total over examples, over 100 × accuracy.
         wasted: one line a phase (queue, startup, restart) that held anything.
+        confirmed: False where a worker's usage is its conductor's word only.
+        unpriced: machine types of the run whose price is not known; their hardware is not in it.
     """
 
     run_id: str
@@ -71,6 +74,7 @@ class Bill:
     usd_per_accuracy_point: Decimal | None
     wasted: tuple[BillLine, ...]
     confirmed: bool = True
+    unpriced: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The bill as JSON's types; amounts are numbers, in USD."""
@@ -130,12 +134,14 @@ def make_bill(run: RunRecord, charges: Sequence[Charge], value_of_hour_usd: floa
         usd_per_accuracy_point=total / (100 * Decimal(str(accuracy))) if accuracy else None,
         wasted=_wasted(lines),
         confirmed=all(charge.usage.confirmed for charge in own),
+        unpriced=_unpriced(own),
     )
 
 
 def _lines(charges: Sequence[Charge]) -> tuple[BillLine, ...]:
     """Charges summed by step and phase, steps in the order in which they began."""
     times: dict[tuple[str, Phase, float, float], int] = {}
+    shown: dict[tuple[str, Phase], int] = defaultdict(int)
     began: dict[str, int] = {}
     for charge in charges:
         row = charge.usage
@@ -144,29 +150,21 @@ def _lines(charges: Sequence[Charge]) -> tuple[BillLine, ...]:
             began[step] = start
         key = (step, row.phase, row.price_usd_per_hour, row.software_usd_per_hour)
         times[key] = times.get(key, 0) + charge.billed_microseconds
-    sums: dict[tuple[str, Phase], tuple[int, Decimal, Decimal]] = {}
+        held = row.stop_microseconds - row.start_microseconds
+        by_time = row.phase == "queue" or row.source != "local"
+        shown[step, row.phase] += held if by_time else charge.billed_microseconds
+    sums: dict[tuple[str, Phase], tuple[Decimal, Decimal]] = {}
     for (step, phase, price, software), time in times.items():
-        amounts = time, usd(time, price), usd(time, software)
-        if before := sums.get((step, phase)):
-            amounts = amounts[0] + before[0], amounts[1] + before[1], amounts[2] + before[2]
-        sums[step, phase] = amounts
+        hardware, licences = sums.get((step, phase), (_ZERO, _ZERO))
+        sums[step, phase] = hardware + usd(time, price), licences + usd(time, software)
     keys = sorted(sums, key=lambda key: (began[key[0]], key[0], _PHASE_ORDER[key[1]]))
-    waited = {step: _waited_microseconds(charges, step) for step, phase in keys if phase == "queue"}
-    return tuple(
-        BillLine(
-            step, phase, (waited[step] if phase == "queue" else time) / 1e6, hardware, software
-        )
-        for step, phase in keys
-        for time, hardware, software in (sums[step, phase],)
-    )
+    return tuple(BillLine(*key, shown[key] / 1e6, *sums[key]) for key in keys)
 
 
-def _waited_microseconds(charges: Iterable[Charge], step: str) -> int:
-    """How long a step's workers queued, together."""
-    rows = [charge.usage for charge in charges if charge.usage.step == step]
-    return sum(
-        row.stop_microseconds - row.start_microseconds for row in rows if row.phase == "queue"
-    )
+def _unpriced(charges: Iterable[Charge]) -> tuple[str, ...]:
+    """Machine types without a price that held hardware."""
+    rows = (charge.usage for charge in charges)
+    return tuple(sorted({r.machine_type for r in rows if r.phase != "queue" and r.is_unpriced}))
 
 
 def _wasted(lines: Iterable[BillLine]) -> tuple[BillLine, ...]:

@@ -88,7 +88,7 @@ def _url(given: str | None) -> URL:
             f"TALLY_LEDGER_URL: expected sqlite or postgresql, got {url.get_backend_name()}; "
             "unset it to keep the ledger in $TALLY_HOME"
         )
-    return url
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
 def _arguments(url: URL) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from sqlalchemy import Engine, Row, func, select, update
+from sqlalchemy import Row, Select, func, select, update
 
 from tally.costing import tables
 from tally.costing.bill import Bill
+from tally.costing.cluster_ledger import CHUNK, ClusterLedger
 from tally.costing.database import open_engine, reading, writing
 from tally.costing.runs import RunRecord
 from tally.costing.sweep import SWEPT_NAMES, sweep, uncollected
@@ -15,17 +16,14 @@ from tally.costing.usage import Usage
 from tally.errors import SpecError
 
 _SHORTEST = 6  # of a run id's characters that name it
-_CHUNK = 500  # ids in one statement
 
 
 @dataclass(frozen=True)
-class Ledger:
+class Ledger(ClusterLedger):
     """An open ledger. Every call is one transaction and safe beside other processes and threads.
 
     Every call may raise SpecError (unreadable, no permission) or RunError (disk full, locked).
     """
-
-    engine: Engine
 
     def close(self) -> None:
         """Let go of the file."""
@@ -47,7 +45,8 @@ class Ledger:
 
     def usage(self, run_ids: Iterable[str] | None = None) -> list[Usage]:
         """Rows as written, not merged, of these runs or of all."""
-        return tables.as_usage(self._read_rows(tables.USAGE_NAMES, run_ids))
+        query = select(*(tables.usage.c[name] for name in tables.USAGE_NAMES))
+        return tables.as_usage(self._read(query, run_ids))
 
     def usage_sharing_nodes(self, run_id: str) -> list[Usage]:
         """This run's rows, and all rows of the runs that were on one of its nodes meanwhile."""
@@ -135,11 +134,13 @@ class Ledger:
         """One run's bill.
 
         Raises:
-            SpecError: no such run.
+            SpecError: no such run, or the price of a machine type that it used is not known.
         """
         found = self.bills([run_id])
         if not found:
             raise _no_run(run_id)
+        if found[0].unpriced:
+            raise _unpriced(found[0])
         return found[0]
 
     def bills(self, run_ids: Iterable[str] | None = None) -> list[Bill]:
@@ -154,18 +155,26 @@ class Ledger:
             records = sorted((record for record in found if record), key=_age)
             near = self._neighbours(record.id for record in records)
         with uncollected():
-            return sweep(records, self._read_rows(SWEPT_NAMES, near))
+            wanted = None if run_ids is None else [record.id for record in records]
+            return sweep(records, self._read_rows(SWEPT_NAMES, near), self.pod_charges(wanted))
+
+    def _local_rows(self, run_ids: Iterable[str]) -> list[Usage]:
+        return tables.as_usage(self._read_rows(tables.USAGE_NAMES, self._neighbours(run_ids)))
 
     def _read_rows(self, names: Sequence[str], run_ids: Iterable[str] | None) -> Sequence[Row[Any]]:
-        """These columns of the usage of these runs, or of all."""
+        """These columns of what processes of one machine used, of these runs or of all."""
         query = select(*(tables.usage.c[name] for name in names))
+        query = query.where(tables.usage.c.source == "local")
+        return self._read(query, run_ids)
+
+    def _read(self, query: Select[Any], run_ids: Iterable[str] | None) -> Sequence[Row[Any]]:
         with reading(self.engine) as connection:
             if run_ids is None:
                 return connection.execute(query).all()
             ids = sorted(set(run_ids))
             found: list[Row[Any]] = []
-            for index in range(0, len(ids), _CHUNK):
-                some = query.where(tables.usage.c.run_id.in_(ids[index : index + _CHUNK]))
+            for index in range(0, len(ids), CHUNK):
+                some = query.where(tables.usage.c.run_id.in_(ids[index : index + CHUNK]))
                 found += connection.execute(some).all()
             return found
 
@@ -181,7 +190,7 @@ class Ledger:
                         func.min(table.c.start_microseconds),
                         func.max(table.c.stop_microseconds),
                     )
-                    .where(table.c.run_id == run_id)
+                    .where(table.c.run_id == run_id, table.c.source == "local")
                     .group_by(table.c.node_uid)
                 ).all()
                 for node, start, stop in spans:
@@ -207,6 +216,14 @@ def open_ledger(url: str | None = None) -> Ledger:
 
 def _age(record: RunRecord) -> tuple[int, str]:
     return -record.created_at_microseconds, record.id
+
+
+def _unpriced(bill: Bill) -> SpecError:
+    names = ", ".join(bill.unpriced)
+    return SpecError(
+        f"bill of {bill.run_id}: expected a price of machine type {names}, got none in the "
+        f"catalogue; write machine_types.{bill.unpriced[0]} into the file of TALLY_MACHINES"
+    )
 
 
 def _no_run(text: str) -> SpecError:

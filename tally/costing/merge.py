@@ -17,27 +17,40 @@ _PHASES: tuple[Phase, ...] = ("queue", "startup", "work", "restart")
 
 
 def merge(rows: Sequence[Usage]) -> list[Usage]:
-    """The intervals that are charged: of one worker (run, step, worker) none overlaps another.
+    """The intervals that are charged: of one pod, and of one worker of a machine (run, step,
+    worker), none overlaps another.
 
     - Several writes of one interval count once, the newest of them (`newness`).
     - Open rows end at their heartbeat; rows without length go.
     - A pod's rows own start, end and resources; a conductor's only say which part of the pod's
       work was restart. Where a pod has no row the conductor's bounds count, unconfirmed.
     - What still overlaps belongs to the later attempt, then generation, then start, then to
-      restart before work: the row that gives way is cut, its figures shared by time.
+      restart before work: the row that gives way is cut, its figures shared by time. Pods never
+      give way to one another: one that is ending and the one that replaces it are both held.
 
     One row stands for one pod, its containers summed.
 
     Returns:
-        Sorted by run, step, worker and start; merging them again changes nothing.
+        Sorted by run, step, worker, pod and start; merging them again changes nothing.
     """
     workers: dict[tuple[str, str, str], list[Usage]] = defaultdict(list)
     for row in rows:
         workers[row.run_id, row.step, row.worker].append(row)
     merged: list[Usage] = []
     for key in sorted(workers):
-        merged += _settle(_confirm(workers[key]))
+        for own in _holders(_confirm(workers[key])):
+            merged += _settle(own)
     return merged
+
+
+def _holders(rows: list[Usage]) -> list[list[Usage]]:
+    """One worker's rows by who held what: each pod apart, all else together."""
+    if all(row.source != "pod" for row in rows):
+        return [rows]
+    holders: dict[str, list[Usage]] = defaultdict(list)
+    for row in rows:
+        holders[row.pod_uid if row.source == "pod" else ""].append(row)
+    return [holders[uid] for uid in sorted(holders)]
 
 
 def split_lost(
@@ -72,8 +85,8 @@ def split_lost(
         cut = start if saved_at_microseconds is None else max(start, saved_at_microseconds)
         if theirs and row.phase == "work" and cut < stop:
             known = max(row.heartbeat_at_microseconds, stop)
-            kept = replace(_part(row, start, cut), heartbeat_at_microseconds=known)
-            changed += [kept, replace(_part(row, cut, stop), phase="restart")]
+            kept = replace(part(row, start, cut), heartbeat_at_microseconds=known)
+            changed += [kept, replace(part(row, cut, stop), phase="restart")]
     return changed
 
 
@@ -136,17 +149,18 @@ def _confirm(rows: list[Usage]) -> list[Usage]:
 
 
 def _split_work(pod: Usage, told: Sequence[Usage]) -> list[Usage]:
-    """A pod's work cut where the conductor, whose rows don't overlap, says restart."""
+    """A pod's work cut where the conductor, whose rows don't overlap, says restart; its waits."""
+    pod = replace(pod, wait_seconds=pod.wait_seconds + sum(row.wait_seconds for row in told))
     parts, reached = [], pod.start_microseconds
     for row in told:
         start = max(row.start_microseconds, pod.start_microseconds)
         stop = min(row.stop_microseconds, pod.stop_microseconds)
         if row.phase == "restart" and start < stop:
-            parts += [_part(pod, reached, start)] if reached < start else []
-            parts.append(replace(_part(pod, start, stop), phase="restart"))
+            parts += [part(pod, reached, start)] if reached < start else []
+            parts.append(replace(part(pod, start, stop), phase="restart"))
             reached = stop
     if reached < pod.stop_microseconds or not parts:
-        parts.append(_part(pod, reached, pod.stop_microseconds))
+        parts.append(part(pod, reached, pod.stop_microseconds))
     return parts
 
 
@@ -159,7 +173,7 @@ def _settle(rows: list[Usage]) -> list[Usage]:
         start, stop = row.start_microseconds, row.stop_microseconds
         if start < reached or start == stop:
             return _give_way(_collapse(rows))
-        settled.append(row if row.end_microseconds == stop else _part(row, start, stop))
+        settled.append(row if row.end_microseconds == stop else part(row, start, stop))
         reached = stop
     return settled
 
@@ -185,7 +199,7 @@ def _give_way(rows: list[Usage]) -> list[Usage]:
             if pieces and pieces[-1][0] == owner and pieces[-1][2] == start:
                 start = pieces.pop()[1]
             pieces.append((owner, start, stop))
-    return [_part(there[owner], start, stop) for owner, start, stop in pieces]
+    return [part(there[owner], start, stop) for owner, start, stop in pieces]
 
 
 def _rank(row: Usage) -> tuple[Any, ...]:
@@ -195,7 +209,7 @@ def _rank(row: Usage) -> tuple[Any, ...]:
     return row.attempt, row.generation, start, phase, holder
 
 
-def _part(row: Usage, start: int, stop: int) -> Usage:
+def part(row: Usage, start: int, stop: int) -> Usage:
     """The row from start to stop, closed, with its share of the figures."""
     length = row.stop_microseconds - row.start_microseconds
     if stop - start == length:

@@ -23,20 +23,32 @@ SWEPT_NAMES = (
 _ROWS_TOGETHER = 500  # few enough that they stay in the processor's cache: a third faster
 
 
-def sweep(records: Sequence[RunRecord], rows: Iterable[Sequence[Any]]) -> list[Bill]:
+def sweep(
+    records: Sequence[RunRecord], rows: Iterable[Sequence[Any]], pods: Iterable[Charge]
+) -> list[Bill]:
     """The bill of each record, in their order.
 
     Args:
-        rows: of SWEPT_NAMES: of these runs, and of all that were beside them on a node.
+        rows: of SWEPT_NAMES: local ones of these runs, and of all that were beside them on a
+            machine.
+        pods: charges of these runs' pods.
     """
     wanted = {record.id: record for record in records}
-    bills: dict[str, Bill] = {}
+    of_pods: dict[str, list[Charge]] = defaultdict(list)
+    for one in pods:
+        of_pods[one.usage.run_id].append(one)
+    bills: dict[str, Bill] = {
+        run_id: make_bill(record, of_pods[run_id], record.value_of_hour_usd)
+        for run_id, record in wanted.items()
+        if run_id in of_pods
+    }
     for company in _companies(rows):
         by_run: dict[str, list[Charge]] = defaultdict(list)
         for one in charge(merge(as_usage(company, SWEPT_NAMES))):
             by_run[one.usage.run_id].append(one)
         for run_id, charges in by_run.items():
             if record := wanted.get(run_id):
+                charges += of_pods.get(run_id, [])
                 bills[run_id] = make_bill(record, charges, record.value_of_hour_usd)
     return [
         bills.get(record.id) or make_bill(record, [], record.value_of_hour_usd)

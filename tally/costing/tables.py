@@ -1,7 +1,7 @@
 """The ledger's tables, and rows of them as the dataclasses of this room."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 from itertools import repeat
 from typing import Any, TypeAlias
@@ -28,7 +28,7 @@ from tally.costing.merge import heard_microseconds
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
 
-SCHEMA = 1
+SCHEMA = 2
 """The newest revision in migrations/versions; change it with them only."""
 
 Values: TypeAlias = dict[str, Any]
@@ -62,7 +62,7 @@ usage = Table(
     Column("memory_request_bytes", BigInteger, nullable=False),
     Column("memory_used_byte_seconds", Float, nullable=False),
     Column("accelerator", Text, nullable=False),
-    Column("accelerator_count", Integer, nullable=False),
+    Column("accelerator_count", Float, nullable=False),
     Column("wait_seconds", Float, nullable=False),
     Column("phase", String(16), nullable=False),
     Column("source", String(16), nullable=False),
@@ -75,6 +75,8 @@ usage = Table(
     Column("stop_microseconds", BigInteger, nullable=False),
     Index("usage_run", "run_id", "node_uid", "start_microseconds", "stop_microseconds"),
     Index("usage_node", "node_uid", "stop_microseconds", "start_microseconds", "run_id"),
+    Index("usage_pod", "pod_uid"),
+    Index("usage_stop", "stop_microseconds"),
 )
 
 runs = Table(
@@ -142,13 +144,25 @@ def as_run(row: Iterable[Any]) -> RunRecord:
 
 def upsert_usage(dialect: str) -> Insert:
     """INSERT that replaces what is there only by what is newer: `merge.newness`, in SQL."""
-    insert: Any = _INSERTS[dialect](usage)
-    names = [name for name in usage.c.keys() if name != "usage_id"]  # noqa: SIM118
+    return upsert(dialect, usage, lambda new: _newness(new) > _newness(usage.c))
+
+
+def upsert(dialect: str, table: Table, newer: Callable[[Any], Any] | None = None) -> Insert:
+    """INSERT that replaces the row of the same primary key where `newer` says so of the new."""
+    insert: Any = _INSERTS[dialect](table)
+    keys = [column.name for column in table.primary_key.columns]
+    names = [column.name for column in table.columns if column.name not in keys]
     statement: Insert = insert.on_conflict_do_update(
-        index_elements=["usage_id"],
+        index_elements=keys,
         set_={name: insert.excluded[name] for name in names},
-        where=_newness(insert.excluded) > _newness(usage.c),
+        where=None if newer is None else newer(insert.excluded),
     )
+    return statement
+
+
+def insert_new(dialect: str, table: Table) -> Insert:
+    """INSERT of rows whose primary keys are not there; the others stay as they are."""
+    statement: Insert = _INSERTS[dialect](table).on_conflict_do_nothing()
     return statement
 
 
@@ -165,12 +179,7 @@ def _newness(columns: Any) -> Any:
 
 def upsert_run(dialect: str) -> Insert:
     """INSERT that replaces the run of that id."""
-    insert: Any = _INSERTS[dialect](runs)
-    names = [name for name in _RUN_NAMES if name != "id"]
-    statement: Insert = insert.on_conflict_do_update(
-        index_elements=["id"], set_={name: insert.excluded[name] for name in names}
-    )
-    return statement
+    return upsert(dialect, runs)
 
 
 _INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}

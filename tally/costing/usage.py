@@ -15,7 +15,7 @@ class Usage:
     """One interval of one holder of resources.
 
     Attributes:
-        run_id, pipeline, step: whose it is; run_id is "" for a cluster's pods that belong to no run.
+        run_id, pipeline, step: whose it is; run_id is "" for pods that belong to no run.
         worker: name inside the step ("0", "1", …); "" is the step's own process, or submit's. Of a
             KFP pod the number of its Argo node, so that pods of a loop are told apart.
         attempt: 1 for the first life of the run, one more for each resume.
@@ -30,7 +30,7 @@ class Usage:
         cpu_request_cores, memory_request_bytes: held, whether used or not.
         cpu_used_core_seconds, memory_used_byte_seconds: really used.
         wait_seconds: time in a barrier.
-        accelerator, accelerator_count: type and number asked for; a share of one where it is shared.
+        accelerator, accelerator_count: asked for; a part of one where it is shared.
         phase: queue (no hardware cost), startup, work, restart (work done again, or the start of a
             later life).
         confirmed: False where no pod row backs a conductor's.
@@ -70,6 +70,11 @@ class Usage:
     software_usd_per_hour: float = 0.0
     currency: str = "USD"
     catalogue_version: str = ""
+
+    @property
+    def is_unpriced(self) -> bool:
+        """Whether the catalogue had no price for the machine when this was written."""
+        return not self.catalogue_version and not self.price_usd_per_hour
 
     @property
     def usage_id(self) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from histories import record, row
 
+from tally.costing import tables
 from tally.costing.ledger import open_ledger
 from tally.errors import RunError, SchemaError, SpecError, TallyError
 
@@ -132,7 +133,7 @@ def test_a_newer_tallys_ledger_is_refused_with_both_versions_and_left_alone() ->
     with pytest.raises(SchemaError) as caught:
         open_ledger()
     message = one_line(caught.value)
-    assert "version 1 or older" in message
+    assert f"version {tables.SCHEMA} or older" in message
     assert "got 99" in message
     with sqlite3.connect(file()) as plain:
         assert plain.execute("SELECT version_num FROM alembic_version").fetchone() == ("0099",)

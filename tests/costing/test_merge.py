@@ -13,15 +13,18 @@ from tally.costing.merge import merge, newness, split_lost
 from tally.costing.usage import Usage
 
 
-def worker(one: Usage) -> tuple[str, str, str]:
-    return one.run_id, one.step, one.worker
+def holder(one: Usage) -> tuple[str, str, str, str]:
+    """Who held it: a worker of a machine, or a pod."""
+    return one.run_id, one.step, one.worker, one.pod_uid if one.source == "pod" else ""
 
 
 @given(st.lists(any_rows(), max_size=14))
-def test_intervals_of_a_worker_never_overlap_and_are_never_empty(rows: list[Usage]) -> None:
+def test_intervals_of_a_worker_or_a_pod_never_overlap_and_are_never_empty(
+    rows: list[Usage],
+) -> None:
     merged = merge(rows)
     assert all(one.end_microseconds > one.start_microseconds for one in merged)
-    for _, own in groupby(merged, key=worker):
+    for _, own in groupby(merged, key=holder):
         assert all(a[1] <= b[0] for a, b in pairwise(spans(list(own))))
 
 
@@ -37,24 +40,36 @@ def test_neither_order_nor_repetition_of_writes_matters(
     again = rows + rows
     chance.shuffle(again)
     # where writers disagree about one interval in what newness doesn't see, either may stand
-    unique = {(one.usage_id, *worker(one)): one for one in rows}
+    unique = {(one.usage_id, *holder(one)): one for one in rows}
     if len(unique) == len({one.usage_id for one in rows}) == len(rows):
         assert merge(again) == merge(rows)
 
 
 @given(st.lists(any_rows(sources=("local", "pod")), max_size=12))
-def test_every_moment_of_a_worker_is_kept_once(rows: list[Usage]) -> None:
+def test_every_moment_of_a_worker_or_a_pod_is_kept_once(rows: list[Usage]) -> None:
     newest: dict[str, Usage] = {}
     for one in rows:
         if one.usage_id not in newest or newness(one) > newness(newest[one.usage_id]):
             newest[one.usage_id] = one
-    if len({(one.usage_id, *worker(one)) for one in rows}) != len(newest):
-        return  # one interval claimed by two workers: no writer does that
+    if len({(one.usage_id, *holder(one)) for one in rows}) != len(newest):
+        return  # one interval claimed by two: no writer does that
     merged = merge(rows)
-    for who in {worker(one) for one in rows}:
-        given_spans = spans([one for one in newest.values() if worker(one) == who])
-        kept = spans([one for one in merged if worker(one) == who])
+    for who in {holder(one) for one in rows}:
+        given_spans = spans([one for one in newest.values() if holder(one) == who])
+        kept = spans([one for one in merged if holder(one) == who])
         assert sum(b - a for a, b in kept) == union(given_spans)
+
+
+def test_a_pod_that_ends_and_the_one_that_replaces_it_are_both_held() -> None:
+    old = row(0, 50, source="pod", pod_uid="old")
+    new = row(30, 90, source="pod", pod_uid="new")
+    assert sorted(spans(merge([old, new]))) == [(0, 50), (30, 90)]
+
+
+def test_a_pod_has_waited_as_long_as_its_conductor_says() -> None:
+    told = row(10, 80, source="conductor", wait_seconds=3.0)
+    (one,) = merge([row(0, 90, source="pod"), told])
+    assert (one.wait_seconds, one.source) == (3.0, "pod")
 
 
 def test_an_open_row_ends_at_its_heartbeat() -> None:
@@ -111,9 +126,9 @@ def test_lost_work_becomes_restart_and_nothing_is_counted_twice(
     lost = split_lost(first, "run", "train", saved, attempt_before=2)
     after = merge(first + lost)
     assert union(spans(after)) == union(spans(before))
-    for who in {worker(one) for one in before}:
-        held = [one for one in after if worker(one) == who]
-        assert union(spans(held)) == union(spans([one for one in before if worker(one) == who]))
+    for who in {holder(one) for one in before}:
+        held = [one for one in after if holder(one) == who]
+        assert union(spans(held)) == union(spans([one for one in before if holder(one) == who]))
     for one in after:
         if one.step == "train" and one.phase == "work":
             assert saved is not None
