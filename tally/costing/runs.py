@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-State = Literal["running", "succeeded", "failed", "cancelled", "interrupted"]
+State = Literal["running", "succeeded", "failed", "cancelled", "interrupted", "ended"]
+"""`ended`: a meter has seen its pods end, and nobody has said how."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +13,7 @@ class RunRecord:
     """One run over all its attempts. The machine's price is not here: usage carries it.
 
     Attributes:
-        id: made by submit, a UUIDv7.
+        id: made by submit, a UUIDv7; on a cluster Kubeflow's.
         spec: the validated parameters.
         engine: local or cluster.
         team: who pays.

@@ -83,6 +83,7 @@ _ENDED = {
     "failed": "failed",
     "cancelled": "was cancelled",
     "interrupted": "was interrupted",
+    "ended": "has ended",
 }
 
 
