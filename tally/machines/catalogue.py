@@ -1,66 +1,54 @@
 """The catalogue: what an hour of each machine type costs. Prices live in this folder only.
 
-One YAML file a provider: adding a provider is adding a file.
+One YAML file a provider: adding a provider is adding a file. The user's own prices are in one more
+file, or a folder of them, that TALLY_MACHINES names.
 """
 
-import datetime
 import difflib
-import math
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tally.errors import SpecError
-from tally.machines.shape import KubernetesShape
+from tally.machines.files import VARIABLE, Stamp, local_prices, read, stamps
+from tally.machines.labels import is_spot, machine_type_of, region_of
+from tally.machines.machine_type import MachineType
+from tally.machines.shares import Weights
 
-_OVERRIDES = {
-    "list_price_usd_per_hour": "TALLY_PRICE_PER_HOUR",
-    "software_usd_per_hour": "TALLY_SOFTWARE_PRICE_PER_HOUR",
-    "value_of_hour_usd": "TALLY_VALUE_OF_HOUR",
-}
-_LIMIT_USD_PER_HOUR = 1_000_000.0
+__all__ = ["Catalogue", "MachineType", "PricedMachine", "load", "machine"]
 
-
-def _usd_per_hour() -> Any:
-    return Field(ge=0, le=_LIMIT_USD_PER_HOUR, allow_inf_nan=False)
+_PACKAGED = Path(__file__).parent
 
 
-class MachineType(BaseModel):
-    """A node's shape with its price.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedMachine:
+    """What an hour of one machine costs.
 
     Attributes:
-        list_price_usd_per_hour: hardware, of the whole machine, as the source lists it.
+        machine_type, provider: of the catalogue.
+        region: where the machine is; where nothing tells it, that of its price.
+        price_region: whose price it is. The catalogue has one region's prices a machine type, and
+            a machine elsewhere is charged them: a bill says so where the two differ.
+        spot: whether the price is that of a spot machine.
+        price_usd_per_hour: hardware, of the whole machine, discounts taken off.
         software_usd_per_hour: licences and managed-service surcharges.
-        discount_percent: off the list price of the hardware.
-        value_of_hour_usd: what an hour of waiting is worth where the user says nothing.
-        source, date: where the price stands, and when it was read there.
-        version: of the file, kept with every interval.
-        kubernetes: what a worker on it asks for there; None where it is no node of a cluster.
+        currency: of both.
+        catalogue_version: of the file that the price is from.
+        weights: divide the price among the machine's resources.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
+    machine_type: str
     provider: str
-    list_price_usd_per_hour: float = _usd_per_hour()
-    software_usd_per_hour: float = _usd_per_hour()
-    discount_percent: float = Field(ge=0, le=100, allow_inf_nan=False)
-    value_of_hour_usd: float = _usd_per_hour()
-    source: str = Field(min_length=1)
-    date: datetime.date
-    version: str = Field(min_length=1)
-    kubernetes: KubernetesShape | None = None
-
-    @property
-    def price_usd_per_hour(self) -> float:
-        """What an hour of the hardware costs, the discount taken off."""
-        price = self.list_price_usd_per_hour * (1 - self.discount_percent / 100)
-        return round(price, 12)
+    region: str
+    price_region: str
+    spot: bool
+    price_usd_per_hour: float
+    software_usd_per_hour: float
+    currency: str
+    catalogue_version: str
+    weights: Weights
 
 
 @dataclass(frozen=True)
@@ -73,35 +61,89 @@ class Catalogue:
         """The machine type of that name.
 
         Raises:
-            SpecError: there is none; the nearest name is told.
+            SpecError: there is none; the nearest name is told, and where to add it.
         """
         found = self.machine_types.get(name)
         if found is None:
             near = difflib.get_close_matches(name, self.machine_types, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else "add it to a file in tally/machines"
-            names = ", ".join(self.machine_types)
-            raise SpecError(f"machine type: expected one of {names}, got {name}; {hint}")
+            hint = f"did you mean {near[0]}? Else " if near else ""
+            raise SpecError(
+                f"machine type: expected one of the catalogue's {len(self.machine_types)}, got "
+                f"{name}; {hint}add machine_types.{name} to {_own_file()}"
+            )
         return found
 
+    def priced(self, name: str, *, spot: bool = False, region: str = "") -> PricedMachine:
+        """What an hour of a machine of that type costs.
 
-def load(folder: Path = Path(__file__).parent) -> Catalogue:
-    """Every provider's machine types; the environment overrides the prices of `local`.
+        Args:
+            name: of the machine type.
+            spot: a spot machine; its price is never that on demand.
+            region: where it is, "" where that is not known.
 
-    $TALLY_MACHINES is a folder with more of them, the machine types of the user's own cluster.
+        Raises:
+            SpecError: there is no such machine type, or it has no spot price: file and key are
+                named.
+        """
+        kind = self.machine(name)
+        price = kind.spot_price_usd_per_hour if spot else kind.price_usd_per_hour
+        if price is None:
+            key = f"machine_types.{name}.spot_price_usd_per_hour"
+            raise SpecError(
+                f"{kind.file}: expected a value for {key}, as the machine is spot, got nothing; "
+                f"add the key to {_own_file()}"
+            )
+        return PricedMachine(
+            machine_type=name,
+            provider=kind.provider,
+            region=region or kind.region,
+            price_region=kind.region,
+            spot=spot,
+            price_usd_per_hour=price,
+            software_usd_per_hour=kind.software_usd_per_hour,
+            currency=kind.currency,
+            catalogue_version=kind.version,
+            weights=kind.weights,
+        )
+
+    def of_node(self, labels: Mapping[str, str]) -> PricedMachine:
+        """What an hour of a Kubernetes node costs, from its labels.
+
+        Raises:
+            SpecError: no label tells its machine type, or as `priced`.
+        """
+        name = machine_type_of(labels)
+        return self.priced(name, spot=is_spot(labels), region=region_of(labels))
+
+
+def load(folder: Path = _PACKAGED) -> Catalogue:
+    """Every provider's machine types, then the user's own over them; read once while unchanged.
+
+    TALLY_MACHINES names the user's file or folder. An entry of a machine type that exists replaces
+    just the keys that it has; a new one must be whole. The price variables (TALLY_PRICE_PER_HOUR
+    and so on) replace those of `local`.
 
     Args:
-        folder: where the YAML files are.
+        folder: where the providers' files are.
 
     Raises:
-        SpecError: a file lacks a price (file and key are named) or holds a bad one, or an override
-            is no price.
+        SpecError: a file lacks a price (file and key are named) or holds a bad one, two files have
+            the same machine type, or a variable holds no price.
     """
-    types: dict[str, MachineType] = {}
-    others = os.environ.get("TALLY_MACHINES")
-    for source in [folder, *([Path(others)] if others else [])]:
-        for path in sorted(source.glob("*.yaml")):
-            types.update(_read(path))
-    return Catalogue(types)
+    own = os.environ.get(VARIABLE, "").strip()
+    return _load(
+        stamps(folder, what="folder"),
+        stamps(Path(own), what=VARIABLE) if own else (),
+        tuple(local_prices().items()),
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _load(
+    packaged: tuple[Stamp, ...], own: tuple[Stamp, ...], local: tuple[tuple[str, float], ...]
+) -> Catalogue:
+    paths = [[Path(stamp.path) for stamp in layer] for layer in (packaged, own)]
+    return Catalogue(read(paths[0], paths[1], dict(local)))
 
 
 def machine(name: str) -> MachineType:
@@ -113,66 +155,7 @@ def machine(name: str) -> MachineType:
     return load().machine(name)
 
 
-def _read(path: Path) -> dict[str, MachineType]:
-    """One provider's machine types by name."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        provider, version = str(content["provider"]), str(content["version"])
-        types = dict(content["machine_types"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        what = " ".join(str(error).split())
-        raise SpecError(
-            f"{path}: expected YAML with provider, version and machine_types, got {what}; "
-            "write it like local.yaml"
-        ) from error
-    return {
-        str(name): _machine_type(path, str(name), provider, version, dict(values or {}))
-        for name, values in types.items()
-    }
-
-
-def _machine_type(
-    path: Path, name: str, provider: str, version: str, values: dict[str, Any]
-) -> MachineType:
-    if provider == "local":
-        values |= _overrides()
-    try:
-        return MachineType.model_validate(
-            {**values, "name": name, "provider": provider, "version": version}
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(["machine_types", name, *map(str, first["loc"])])
-        got = "nothing" if first["type"] == "missing" else repr(first["input"])
-        raise SpecError(
-            f"{path}: expected a value for {key} ({first['msg'].lower()}), got {got}; "
-            "write it into the file (0 only where it really costs nothing)"
-        ) from error
-
-
-def _overrides() -> dict[str, float]:
-    """The user's own prices, from the environment; an empty variable says nothing.
-
-    Raises:
-        SpecError: one is no price.
-    """
-    given = {}
-    for key, variable in _OVERRIDES.items():
-        if text := os.environ.get(variable, "").strip():
-            given[key] = _price(variable, text)
-            if key == "list_price_usd_per_hour":
-                given["discount_percent"] = 0.0  # the user's own price is what is paid
-    return given
-
-
-def _price(variable: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= _LIMIT_USD_PER_HOUR:
-        raise SpecError(
-            f"{variable}: expected USD an hour, 0 to {_LIMIT_USD_PER_HOUR:.0f}, "
-            f'got "{text}"; set {variable}=0.10 or unset it'
-        )
-    return value
+def _own_file() -> str:
+    """Where the user's own prices go."""
+    own = os.environ.get(VARIABLE, "").strip()
+    return own or f"a YAML file of your own, and name it in {VARIABLE}"
