@@ -2,9 +2,10 @@
 # through the environment and are never expanded here: `CRON="* * …"` would glob.
 .DEFAULT_GOAL := help
 .PHONY: help submit resume cancel resize reap runs logs compare bill report compile doctor \
-	test test-deps test-slow test-cluster lint bench cluster-up cluster-down images \
+	test test-deps test-slow test-cluster test-focus lint bench cluster-up cluster-down images \
+	export-focus \
 	lock venv venv-dev clean
-VALUES := PIPELINE SET RUN WORKERS MACHINE NAMESPACE STEP ENGINE JSON
+VALUES := PIPELINE SET RUN WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 unexport MAKEFLAGS MFLAGS
@@ -30,8 +31,10 @@ logs: venv ## what a run's steps wrote: RUN=id [STEP=train]
 	@$(TALLY) logs
 compare: venv ## runs side by side: RUN=a,b [JSON=1]
 	@$(TALLY) compare
-bill: venv ## what a run used and what it cost: RUN=id [JSON=1]
+bill: venv ## what a run used and cost: RUN=id; or who pays: BY=team,month [SINCE=day UNTIL=day CSV=1 JSON=1]
 	@$(TALLY) bill
+export-focus: venv ## all charges as FOCUS 1.2 CSV [OUT=focus.csv SINCE=day UNTIL=day]
+	@$(TALLY) export focus
 report: venv ## one HTML page with plots: RUN=id
 	@$(TALLY) report
 compile: venv ## Kubeflow IR YAML: PIPELINE=cnn
@@ -41,6 +44,8 @@ doctor: venv ## what is missing on this machine, with the remedy
 
 test: venv-dev lint ## all checks that need no root and no network
 	@$(PYTHON) -m pytest -m "not slow"
+test-focus: venv-dev ## the FOCUS export against the standard's own validator (Python 3.12)
+	@sh scripts/test-focus.sh
 test-slow: venv-dev ## long fault schedules
 	@$(PYTHON) -m pytest -m slow
 test-cluster: venv-dev ## against a real Kubernetes: KUBECONFIG's, else one of its own (Debian, root)

@@ -41,7 +41,7 @@ def worker_name(pod: Object) -> str:
     """Its TALLY_WORKER: the index, after a change of machine type with the move before it."""
     for container in pod["spec"].get("containers", []):
         for entry in container.get("env", []):
-            if entry["name"] == "TALLY_WORKER":
+            if entry["name"] == "TALLY_WORKER" and "value" in entry:
                 return str(entry["value"]).replace("$(TALLY_INDEX)", _index(pod))
     return _index(pod)
 
