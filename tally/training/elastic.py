@@ -61,10 +61,13 @@ class Standing:
     """How far this worker's variables have come: kept when a step is abandoned.
 
     waited_seconds: spent in barriers beyond what the fastest of the recent sums took.
+    steps, own_examples: that this worker took, and computed, in this life.
     """
 
     position: Position
     waited_seconds: float = 0.0
+    steps: int = 0
+    own_examples: int = 0
 
 
 def train(
@@ -113,6 +116,8 @@ def train(
         now = time.monotonic()
         standing.position = _advanced(position, done, now - began)
         standing.waited_seconds += done.wait_seconds
+        standing.steps += len(done.losses)
+        standing.own_examples += done.own_examples
         pace.step(standing.position)
         number = steps_done(standing.position, examples, config.batch_size)
         outside.observe(_observation(place, standing, number, done, now - began))
@@ -137,6 +142,7 @@ class _Done:
     losses: Array
     correct: int
     examples: int
+    own_examples: int
     paused: bool
     stopping: bool
     sync_seconds: float = 0.0
@@ -157,8 +163,8 @@ def _alone(
     here = indices[position.offset : position.offset + steps * config.batch_size]
     x, y = split.gather(here)
     losses, correct = loop.run(training, x, y, position.epoch, position.offset)
-    done = _Done(losses, int(correct.sum()), len(here), outside.paused(), outside.stopping())
-    return done, x.nbytes
+    flags = outside.paused(), outside.stopping()
+    return _Done(losses, int(correct.sum()), len(here), len(here), *flags), x.nbytes
 
 
 class _Together:
@@ -211,6 +217,7 @@ class _Together:
             np.array([sums.loss_sum], np.float32),
             sums.correct,
             examples,
+            last - first,
             sums.flags[0] > 0,
             sums.flags[1] > 0,
             sync_seconds,

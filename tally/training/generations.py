@@ -31,13 +31,15 @@ class Life:
         member: Member,
         stopping: threading.Event,
         tell: Callable[[Message], None],
+        measured: Callable[[Observation, Standing, int], None] | None = None,
     ) -> None:
         self._config, self._training, self._split = config, training, split
         self._member, self._stopping, self.tell = member, stopping, tell
         self._spec = state.spec(config)
         self._saver = Saver(config, training, self._spec, tell)
         self._standing, self._has_state = Standing(Position()), False
-        self._generation = 0
+        self._generation = self._world_size = 0
+        self._measured = measured
 
     def live(self, collective: Collective) -> int:
         """Take part in generations until the end.
@@ -86,6 +88,8 @@ class Life:
     def observe(self, observation: Observation) -> None:
         """As elastic.Outside."""
         self._member.observe(observation)
+        if self._measured:
+            self._measured(observation, self._standing, self._world_size)
 
     def save(self, position: Position) -> None:
         """As elastic.Outside."""
@@ -132,6 +136,7 @@ class Life:
     def _train(self, order: Generation, collective: Collective) -> None:
         membership = order.membership
         place = Place(membership.generation, membership.rank, membership.world_size)
+        self._world_size = place.world_size
         alone = place.world_size == 1 and not self._config.deterministic
         used = None if alone else collective
         elastic.train(self._config, self._training, self._split, self._standing, place, used, self)

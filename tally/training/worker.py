@@ -8,6 +8,7 @@ What it is to do comes from the coordinator, where it also says how it goes. Its
     TALLY_HOST            the address it listens at for its peers; default 127.0.0.1
     TALLY_UID             of this life; a pod's uid, else made of the process's id
     TALLY_CACHE           a folder for datasets that are elsewhere
+    TALLY_METRICS_PORT    where Prometheus reads its metrics, at TALLY_HOST; default none
 
 SIGTERM asks the coordinator to go on without this worker, which then ends with 143: Kubernetes
 takes 0 for a worker that is done and needs no successor. It ends by itself when the coordinator is
@@ -93,7 +94,7 @@ def _work(member: Member, tell: Any) -> int:
 
     from tally.training.generations import Life
 
-    life = Life(config, training, dataset.splits["train"], member, stopping, tell)
+    life = Life(config, training, dataset.splits["train"], member, stopping, tell, _measured())
     left = threading.Event()
 
     def leave() -> None:
@@ -111,6 +112,15 @@ def _work(member: Member, tell: Any) -> int:
             f"train: expected TensorFlow to compute a step, got {type(error).__name__}: "
             f"{words}; check the model and the dataset's values"
         ) from error
+
+
+def _measured() -> Any:
+    """What takes in each step for Prometheus, or None; its library is loaded only where it asks."""
+    if not os.environ.get("TALLY_METRICS_PORT"):
+        return None
+    from tally.training import worker_metrics
+
+    return worker_metrics.serve(os.environ.get("TALLY_HOST", "127.0.0.1")).observe
 
 
 def _engine(config: WorkerConfig) -> Collective:
