@@ -66,7 +66,7 @@ lint: venv-dev ## ruff, mypy --strict, import-linter
 bench: venv-dev ## side-by-side measurements, each checked against its target
 	@for name in train metering ledger overhead; do $(PYTHON) -m bench.$$name --check || exit 1; done
 lock: ## make the .lock files anew (needs uv)
-	@for name in local meter dev; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -c requirements/constraints.in requirements/$$name.in -o requirements/$$name.lock || exit 1; done
+	@for name in local meter dev; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -c requirements/constraints.in requirements/$$name.in -o requirements/$$name.lock || exit 1; done; uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate requirements/focus.in -o requirements/focus.lock
 
 venv:
 	@sh scripts/venv.sh local

@@ -16,6 +16,7 @@ from rich.table import Table
 from tally.errors import SpecError, TallyError
 
 if TYPE_CHECKING:
+    from tally.reports.chargeback_text import Shown
     from tally.runs.local import Ended
 
 app = typer.Typer(
@@ -38,6 +39,12 @@ RunArgument = Annotated[
     str, typer.Argument(envvar="RUN", help="a run's id, or as much of it as is unique")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", envvar="JSON", help="print JSON")]
+SinceOption = Annotated[
+    str, typer.Option(envvar="SINCE", metavar="DAY", help="the first day (UTC): 2026-11-01")
+]
+UntilOption = Annotated[
+    str, typer.Option(envvar="UNTIL", metavar="DAY", help="the day after the last: 2026-12-01")
+]
 EngineOption = Annotated[str, typer.Option(envvar="ENGINE", help="local")]
 
 
@@ -131,18 +138,71 @@ def runs(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def bill(run: RunArgument, as_json: JsonOption = False) -> None:
-    """What a run used, by step and phase, and what that cost."""
+def bill(
+    run: Annotated[
+        str, typer.Argument(envvar="RUN", help="a run's id; with --by, all runs without one")
+    ] = "",
+    by: Annotated[
+        str, typer.Option(envvar="BY", metavar="NAMES", help="who pays: team,month or others")
+    ] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", envvar="CSV", help="print CSV")] = False,
+    as_json: JsonOption = False,
+    since: SinceOption = "",
+    until: UntilOption = "",
+    prometheus: Annotated[
+        str,
+        typer.Option(
+            "--from-prometheus",
+            envvar="TALLY_PROMETHEUS",
+            metavar="URL",
+            help="what Prometheus has scraped of the run, beside what the ledger has",
+        ),
+    ] = "",
+    within: Annotated[
+        str, typer.Option("--range", envvar="RANGE", help="how far back to look in Prometheus")
+    ] = "30d",
+) -> None:
+    """What a run used, by step and phase, and what that cost; with --by, who pays for what."""
     from tally.costing.ledger import open_ledger
     from tally.reports.text import bill_table
+    from tally.runs import bills, charged, prometheus_bill
     from tally.runs.listing import find
 
+    if not run and not by:
+        raise SpecError("bill: expected a run, or names to group by, got neither; pass RUN or BY")
     ledger = open_ledger()
-    made = ledger.bill(find(ledger, run).id)
+    if prometheus and not by:
+        _print_shown(prometheus_bill.compare(ledger, run, prometheus, within), as_csv, as_json)
+        return
+    if by or as_csv:
+        run_id = find(ledger, run).id if run else ""
+        names = by or "step,phase"
+        _print_shown(charged.by(ledger, names, since, until, run_id), as_csv, as_json)
+        return
+    made = bills.bill_of(ledger, run)
     if as_json:
         print(json.dumps(made.as_json()))
     else:
         Console().print(bill_table(made))
+
+
+@app.command()
+def export(
+    form: Annotated[str, typer.Argument(envvar="FORMAT", help="focus: FOCUS 1.2, CSV")] = "focus",
+    out: Annotated[Path, typer.Option(envvar="OUT", help="where to write the file")] = Path(
+        "focus.csv"
+    ),
+    since: SinceOption = "",
+    until: UntilOption = "",
+) -> None:
+    """Write all charges, and what of nodes was idle, as a file for FinOps tools."""
+    from tally.costing.ledger import open_ledger
+    from tally.runs import charged
+
+    if form != "focus":
+        raise SpecError(f'FORMAT: expected focus, got "{form}"; pass FORMAT=focus')
+    rows = charged.write_focus(open_ledger(), since, until, out)
+    print(f"{out}: {rows} rows")
 
 
 @app.command()
@@ -220,6 +280,18 @@ def doctor() -> None:
 
 def _console(as_json: bool) -> Console:
     return Console(stderr=as_json)
+
+
+def _print_shown(shown: "Shown", as_csv: bool, as_json: bool) -> None:
+    if as_csv:
+        print(shown.csv(), end="")
+    elif as_json:
+        print(shown.json())
+    else:
+        # as wide as it is: a terminal wraps lines, cells that were cut would be lost
+        console = Console(width=1000)
+        shown.table.width = console.measure(shown.table).maximum
+        console.print(shown.table)
 
 
 def _print_end(ended: "Ended", as_json: bool) -> NoReturn:

@@ -82,6 +82,7 @@ class Bill:
         return {
             "schema": SCHEMA,
             **{name: _number(value) for name, value in plain.items()},
+            "unpriced": list(self.unpriced),
             **{name: [_line_json(line) for line in getattr(self, name)] for name in _LISTS},
         }
 

@@ -9,33 +9,38 @@ Source: FinOps Open Cost and Usage Specification 1.2, dataset Cost and Usage.
 """
 
 import datetime
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tally.costing.allocation import MICROSECONDS_PER_HOUR, Charge
-from tally.costing.days import DAY_MICROSECONDS, Kind, Sum, left_over, parts
+from tally.costing.allocation import MICROSECONDS_PER_HOUR, Charge, usd
+from tally.costing.days import DAY_MICROSECONDS, Sum, left_over, parts
+from tally.costing.focus_holders import Holder, holder_of, left_of
 from tally.costing.node_shares import NodeAccount
 from tally.costing.nodes import Node
 from tally.costing.usage import Usage
 
 COLUMNS = (
-    "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd",
-    "BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency",
-    "ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit", "ContractedCost",
+    "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency",
+    "BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory", "ChargeClass",
+    "ChargeDescription", "ChargeFrequency", "ChargePeriodEnd", "ChargePeriodStart",
+    "CommitmentDiscountStatus", "ConsumedQuantity", "ConsumedUnit", "ContractedCost",
     "ContractedUnitPrice", "EffectiveCost", "InvoiceId", "InvoiceIssuerName", "ListCost",
-    "ListUnitPrice", "PricingCategory", "PricingQuantity", "PricingUnit", "ProviderName",
-    "PublisherName", "RegionId", "RegionName", "ResourceId", "ResourceName", "ResourceType",
-    "ServiceCategory", "ServiceName", "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceDetails",
-    "SkuPriceId", "SubAccountId", "SubAccountName", "Tags", "x_AcceleratorHours", "x_CpuCoreHours",
-    "x_Kind", "x_MemoryGiBHours", "x_Phase",
+    "ListUnitPrice", "PricingCategory", "PricingCurrency", "PricingCurrencyContractedUnitPrice",
+    "PricingCurrencyEffectiveCost", "PricingCurrencyListUnitPrice", "PricingQuantity",
+    "PricingUnit", "ProviderName", "PublisherName", "RegionId", "RegionName", "ResourceId",
+    "ResourceName", "ResourceType", "ServiceCategory", "ServiceName", "ServiceSubcategory",
+    "SkuId", "SkuMeter", "SkuPriceDetails", "SkuPriceId", "SubAccountId", "SubAccountName",
+    "Tags", "x_AcceleratorHours", "x_CpuCoreHours", "x_Kind", "x_MemoryGiBHours", "x_Phase",
 )  # fmt: skip
 """The header. Columns that begin with x_ are Tally's own."""
 
 ACCOUNT = "tally"
-ListPrices = Mapping[tuple[str, bool, str], float]
-"""USD an hour of hardware before discount, by machine type, spot and catalogue's version."""
+ListPrices = Mapping[tuple[str, str, float], float]
+"""USD an hour of hardware on demand before discount, by machine type, catalogue's version and what
+is paid."""
 
 _TAG = "tally.dev/"
 _PLACES = Decimal(1).scaleb(-15)
@@ -55,20 +60,6 @@ class _Machine:
     catalogue_version: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Holder:
-    """Whose row it is: a worker, a step, pods without a run, or of a node what nobody held."""
-
-    kind: Kind
-    resource_id: str
-    resource_name: str
-    resource_type: str
-    namespace: str
-    phase: str
-    tags: tuple[tuple[str, str], ...]
-    description: str
-
-
 def focus_rows(
     charges: Iterable[Charge],
     accounts: Iterable[tuple[int, NodeAccount]],
@@ -83,10 +74,10 @@ def focus_rows(
         list_prices: where less than the list price is paid.
         account: the billing account's id.
     """
-    sums: dict[tuple[int, _Holder, _Machine], Sum] = {}
+    sums: dict[tuple[int, Holder, _Machine], Sum] = {}
     for one in charges:
         if one.usage.phase != "queue":
-            holder, machine = _holder(one.usage), _machine(one.usage)
+            holder, machine = holder_of(one.usage), _machine(one.usage)
             for piece in parts(one):
                 key = piece.day_microseconds, holder, machine
                 sums.setdefault(key, Sum()).add(piece)
@@ -95,7 +86,7 @@ def focus_rows(
         node = node_account.node
         for kind, rest in left_over(node_account).items():
             if rest.billed_microseconds:
-                key = day, _nobody(node, kind), _machine(node)
+                key = day, left_of(node, kind), _machine(node)
                 sums.setdefault(key, Sum()).include(rest)
     for day, holder, machine in sorted(sums, key=_order):
         whole = sums[day, holder, machine]
@@ -105,7 +96,7 @@ def focus_rows(
             yield common | _software(machine, whole)
 
 
-def _order(key: tuple[int, _Holder, _Machine]) -> tuple[int, str, str, str, str]:
+def _order(key: tuple[int, Holder, _Machine]) -> tuple[int, str, str, str, str]:
     day, holder, machine = key
     return day, holder.resource_id, holder.kind, holder.phase, repr(machine)
 
@@ -123,84 +114,55 @@ def _machine(of: Usage | Node) -> _Machine:
     )
 
 
-def _holder(row: Usage) -> _Holder:
-    names = {"run": row.run_id, "pipeline": row.pipeline, "step": row.step, "worker": row.worker}
-    tags = {name: value for name, value in (*names.items(), ("team", row.team)) if value}
-    if not row.run_id:
-        where, title = f"{row.namespace}/pods", f"pods of {row.namespace} outside runs"
-        kind, what = "Pods", title
-    else:
-        where = "/".join(filter(None, (row.namespace, row.run_id, row.step, row.worker)))
-        title = " ".join(filter(None, (row.pipeline, row.step, row.worker)))
-        kind = "Worker" if row.worker else "Step"
-        what = f"{row.pipeline}, run {row.run_id}: {row.step} {row.worker}".rstrip()
-    description = f"{what}, {row.phase}, on {row.machine_type}"
-    return _Holder(
-        "workload", where, title, kind, row.namespace, row.phase, tuple(tags.items()), description
-    )
-
-
-def _nobody(node: Node, kind: Kind) -> _Holder:
-    meaning = {"idle": "held by nobody", "overhead": "the system's reserve"}[kind]
-    name = "" if node.name == node.node_uid else node.name
-    description = f"node {node.name} ({node.machine_type}), {kind}: {meaning}"
-    return _Holder(kind, node.node_uid, name, "Node", "", "", (), description)
-
-
 def _common(
-    day: int, holder: _Holder, machine: _Machine, whole: Sum, account: str
+    day: int, holder: Holder, machine: _Machine, whole: Sum, account: str
 ) -> dict[str, str]:
     """What a row of hardware and a row of software have alike."""
-    begin = datetime.datetime.fromtimestamp(day // 1_000_000, datetime.UTC)
-    month = begin.replace(day=1)
     tags = {_TAG + name: value for name, value in holder.tags}
     workload = holder.kind == "workload"
-    return dict.fromkeys(COLUMNS, "") | {
-        "BillingAccountId": account,
-        "BillingAccountName": account,
-        "BillingCurrency": machine.currency,
-        "BillingPeriodStart": _moment(month),
-        "BillingPeriodEnd": _moment((month + datetime.timedelta(days=31)).replace(day=1)),
-        "ChargeCategory": "Usage",
-        "ChargeDescription": holder.description,
-        "ChargeFrequency": "Usage-Based",
-        "ChargePeriodStart": _moment(begin),
-        "ChargePeriodEnd": _moment(begin + datetime.timedelta(days=1)),
-        "ConsumedQuantity": _hours(whole.held_microseconds),
-        "ConsumedUnit": "Hours",
-        # a third party's charges would have to be billed as 0: issuer and provider are one
-        "InvoiceIssuerName": machine.provider,
-        "PricingCategory": "Dynamic" if machine.spot else "Standard",
-        "PricingQuantity": _hours(whole.billed_microseconds),
-        "PricingUnit": "Hours",
-        "ProviderName": machine.provider,
-        "PublisherName": machine.provider,
-        "RegionId": machine.region,
-        "RegionName": machine.region,
-        "ResourceId": holder.resource_id,
-        "ResourceName": holder.resource_name,
-        "ResourceType": holder.resource_type,
-        "SubAccountId": holder.namespace,
-        "SubAccountName": holder.namespace,
-        "Tags": json.dumps(tags, ensure_ascii=False) if tags else "",
-        "x_AcceleratorHours": _plain(whole.accelerator_hours) if workload else "",
-        "x_CpuCoreHours": _plain(whole.cpu_core_hours) if workload else "",
-        "x_Kind": holder.kind,
-        "x_MemoryGiBHours": _plain(whole.memory_gib_hours) if workload else "",
-        "x_Phase": holder.phase,
-    }
+    return (
+        dict.fromkeys(COLUMNS, "")
+        | _periods(day)
+        | {
+            "BillingAccountId": account,
+            "BillingAccountName": account,
+            "BillingCurrency": machine.currency,
+            "ChargeCategory": "Usage",
+            "ChargeDescription": holder.description,
+            "ChargeFrequency": "Usage-Based",
+            "ConsumedQuantity": _hours(whole.held_microseconds),
+            "ConsumedUnit": "Hours",
+            # a third party's charges would have to be billed as 0: issuer and provider are one
+            "InvoiceIssuerName": machine.provider,
+            "PricingCategory": "Dynamic" if machine.spot else "Standard",
+            "PricingCurrency": machine.currency,
+            "PricingQuantity": _hours(whole.billed_microseconds),
+            "PricingUnit": "Hours",
+            "ProviderName": machine.provider,
+            "PublisherName": machine.provider,
+            "RegionId": machine.region,
+            "RegionName": machine.region,
+            "ResourceId": holder.resource_id,
+            "ResourceName": holder.resource_name,
+            "ResourceType": holder.resource_type,
+            "SubAccountId": holder.namespace,
+            "SubAccountName": holder.namespace,
+            "Tags": json.dumps(tags, ensure_ascii=False) if tags else "",
+            "x_AcceleratorHours": _plain(whole.accelerator_hours) if workload else "",
+            "x_CpuCoreHours": _plain(whole.cpu_core_hours) if workload else "",
+            "x_Kind": holder.kind,
+            "x_MemoryGiBHours": _plain(whole.memory_gib_hours) if workload else "",
+            "x_Phase": holder.phase,
+        }
+    )
 
 
 def _hardware(machine: _Machine, whole: Sum, list_prices: ListPrices) -> dict[str, str]:
     paid = machine.hardware_usd_per_hour
-    key = machine.machine_type, machine.spot, machine.catalogue_version
-    listed = list_prices.get(key, paid)
+    key = machine.machine_type, machine.catalogue_version, paid
+    listed = paid if machine.spot else list_prices.get(key, paid)
     cost = whole.hardware_usd
-    if listed != paid:
-        hours = Decimal(whole.billed_microseconds) / MICROSECONDS_PER_HOUR
-        listed_cost = hours * Decimal(str(listed))
-    else:
-        listed_cost = cost
+    listed_cost = cost if listed == paid else usd(whole.billed_microseconds, listed)
     return {
         "ServiceCategory": "Compute",
         "ServiceName": "Machines",
@@ -246,11 +208,24 @@ def _costs(cost: Decimal, price: float, listed_cost: Decimal, listed: float) -> 
         "EffectiveCost": _amount(cost),
         "ListCost": _amount(listed_cost),
         "ListUnitPrice": _plain(listed),
+        "PricingCurrencyContractedUnitPrice": _plain(price),
+        "PricingCurrencyEffectiveCost": _amount(cost),
+        "PricingCurrencyListUnitPrice": _plain(listed),
     }
 
 
-def _moment(when: datetime.datetime) -> str:
-    return f"{when:%Y-%m-%dT%H:%M:%SZ}"
+@functools.lru_cache(maxsize=64)
+def _periods(day: int) -> dict[str, str]:
+    """The day, and the month that it is billed with; ends are not in them."""
+    begin = datetime.datetime.fromtimestamp(day // 1_000_000, datetime.UTC)
+    month = begin.replace(day=1)
+    moments = {
+        "BillingPeriodStart": month,
+        "BillingPeriodEnd": (month + datetime.timedelta(days=31)).replace(day=1),
+        "ChargePeriodStart": begin,
+        "ChargePeriodEnd": begin + datetime.timedelta(days=1),
+    }
+    return {name: f"{moment:%Y-%m-%dT%H:%M:%SZ}" for name, moment in moments.items()}
 
 
 def _hours(microseconds: int) -> str:

@@ -1,5 +1,6 @@
 """The ledger: where usage and runs are kept. SQLite by default; the same code on PostgreSQL."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -104,7 +105,7 @@ class Ledger(ClusterLedger):
         if len(wanted) < _SHORTEST:
             raise SpecError(
                 f"run: expected its id or {_SHORTEST} or more characters of its beginning or end, "
-                f'got "{text}"; `make runs` lists them'
+                f"got {json.dumps(text)}; `make runs` lists them"
             )
         column = tables.runs.c.id
         alike = column.startswith(wanted, autoescape=True) | column.endswith(
@@ -227,4 +228,6 @@ def _unpriced(bill: Bill) -> SpecError:
 
 
 def _no_run(text: str) -> SpecError:
-    return SpecError(f'run: expected the id of a run, got "{text}"; `make runs` lists them')
+    return SpecError(
+        f"run: expected the id of a run, got {json.dumps(text)}; `make runs` lists them"
+    )

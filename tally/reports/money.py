@@ -50,7 +50,10 @@ class Total:
 
 @dataclass(frozen=True)
 class Money:
-    """What the templates and the terminal print; every amount is text, rounded to add up."""
+    """What the templates and the terminal print; every amount is text, rounded to add up.
+
+    billed says what the hardware was billed by.
+    """
 
     entries: tuple[Entry, ...]
     hardware_usd: str
@@ -65,6 +68,7 @@ class Money:
     wasted: tuple[Entry, ...]
     by_seconds: bool
     description: str
+    billed: str
 
 
 def lay_out(bill: Bill) -> Money:
@@ -100,7 +104,14 @@ def lay_out(bill: Bill) -> Money:
         wasted=tuple(wasted),
         by_seconds=_hardware_and_software(bill.lines) == 0,
         description=f"Hardware and software by step: {told}." if told else "",
+        billed="part of nodes' time" if _is_shared(bill) else "machine time",
     )
+
+
+def _is_shared(bill: Bill) -> bool:
+    """Whether pods held less than all of their nodes: their lines tell how long they lasted."""
+    lasted = sum(line.seconds for line in bill.lines if line.phase != "queue")
+    return lasted - bill.billed_seconds > 0.05
 
 
 def _hardware_and_software(lines: Sequence[BillLine]) -> Decimal:

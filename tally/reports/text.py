@@ -34,7 +34,9 @@ def bill_table(bill: Bill) -> RenderableType:
         )
         step = entry.step
     table.add_section()
-    table.add_row("sum", "", f"{bill.billed_seconds:.1f}", shown.hardware_usd, shown.software_usd)
+    billed = "" if shown.billed == "machine time" else shown.billed
+    whole = f"{bill.billed_seconds:.1f}"
+    table.add_row("sum", billed, whole, shown.hardware_usd, shown.software_usd)
     hour = f"${bill.value_of_hour_usd:.2f}/h"
     table.add_row("time", f"at {hour}", f"{bill.wall_seconds:.1f}", shown.time_usd, "")
     table.add_section()
@@ -65,4 +67,6 @@ def _below(bill: Bill, shown: money.Money) -> list[str]:
         parts = ", ".join(f"{line.phase} {words.duration(line.seconds)}" for line in shown.wasted)
         share = words.percent(shown.wasted_share)
         lines.append(f"{shown.wasted_usd} not spent at work ({share}): {parts}")
+    if not bill.confirmed:
+        lines.append(words.UNCONFIRMED)
     return lines

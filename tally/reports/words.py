@@ -4,6 +4,8 @@ import math
 from datetime import UTC, datetime
 from decimal import Decimal
 
+UNCONFIRMED = "Some usage is estimated: no record of the machine's own confirms it."
+
 
 def usd(amount: Decimal | float, decimals: int | None = None) -> str:
     """Dollars: cents from a dollar up, else three significant figures (`$0.00172`).

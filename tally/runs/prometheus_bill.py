@@ -1,0 +1,139 @@
+"""A run's bill out of Prometheus: the meter's counters as they were scraped, a second way to the
+figure that the ledger gives.
+
+Money is read with max_over_time: rate and increase miss what a counter had when it was first seen.
+Of the meters that tell of one run (a restarted one, or two on PostgreSQL) the greatest counts.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import urllib3
+
+from tally.costing.ledger import Ledger
+from tally.errors import RunError, SpecError
+from tally.reports.chargeback_text import Compared, Comparison, Shown, show_comparison
+from tally.runs.bills import bill_of
+
+_METRIC = "tally_cost_usd_total"
+_LABELS = ("run", "pipeline", "step", "team", "machine_type", "phase")
+_RANGE = re.compile(r"(\d+(ms|s|m|h|d|w|y))+")
+_TIMEOUT_SECONDS = 30.0
+_ZERO = Decimal(0)
+
+
+def compare(ledger: Ledger, run: str, url: str, within: str) -> Shown:
+    """A run's bill out of Prometheus, beside the ledger's where that (or the meter) has the run.
+
+    Args:
+        run: its whole id, or of a run that the ledger has as much of it as is unique.
+
+    Raises:
+        SpecError, RunError: as `scraped_usd`.
+    """
+    kept: dict[tuple[str, str], Decimal] | None = None
+    try:
+        bill = bill_of(ledger, run)
+    except SpecError:
+        run_id = run.strip()
+    else:
+        run_id = bill.run_id
+        kept = {(line.step, line.phase): line.usd for line in bill.lines}
+    scraped = scraped_usd(url, run_id, within)
+    rows = [
+        Compared(
+            step,
+            phase,
+            prometheus_usd=scraped.get((step, phase), _ZERO),
+            ledger_usd=None if kept is None else kept.get((step, phase), _ZERO),
+        )
+        for step, phase in dict.fromkeys([*(kept or ()), *sorted(scraped)])
+    ]
+    return show_comparison(Comparison(run_id, tuple(rows)))
+
+
+def scraped_usd(url: str, run_id: str, within: str) -> dict[tuple[str, str], Decimal]:
+    """What a run's steps and phases had cost when last scraped: hardware and software.
+
+    Args:
+        url: of Prometheus, as http://prometheus:9090.
+        run_id: the whole id.
+        within: how far back to look, as Prometheus writes durations ("30d", "1h30m"); the run's
+            last hour must lie in it.
+
+    Raises:
+        SpecError: a bad URL or range, no such run, or a range that misses some of it.
+        RunError: Prometheus does not answer, or with an error.
+    """
+    _check(url, within)
+    selector = f"{_METRIC}{{run={_quoted(run_id)}}}"
+    query = f"max by ({', '.join(_LABELS)}) (max_over_time({selector}[{within}]))"
+    found = {
+        _series(one["metric"]): Decimal(one["value"][1])
+        for one in _ask(url, "query", {"query": query})["result"]
+    }
+    ever = {_series(labels) for labels in _ask(url, "series", {"match[]": selector})}
+    if not ever:
+        raise SpecError(
+            f"run: expected one that Prometheus at {url} has scraped, got {_quoted(run_id)}; pass "
+            "its whole id, or leave --from-prometheus out: the ledger keeps runs for longer"
+        )
+    if missing := ever - found.keys():
+        steps = ", ".join(sorted({dict(one)["step"] or "no step" for one in missing}))
+        raise SpecError(
+            f"RANGE: expected one that reaches back to all of {_quoted(run_id)}, got {within}, in "
+            f"which there is nothing of {steps}; pass a longer one, as RANGE=90d"
+        )
+    sums: dict[tuple[str, str], Decimal] = {}
+    for labels, usd in found.items():
+        key = dict(labels)["step"], dict(labels)["phase"]
+        sums[key] = sums.get(key, _ZERO) + usd
+    return sums
+
+
+def _check(url: str, within: str) -> None:
+    if not _RANGE.fullmatch(within):
+        raise SpecError(
+            f'RANGE: expected a duration like 30d or 1h30m, got "{within}"; pass RANGE=30d'
+        )
+    if not re.fullmatch(r"https?://[^\s/]+\S*", url):
+        raise SpecError(
+            f'TALLY_PROMETHEUS: expected a URL like http://prometheus:9090, got "{url}"; correct it'
+        )
+
+
+def _series(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """A series without what tells apart who was scraped."""
+    return tuple((name, labels.get(name, "")) for name in _LABELS)
+
+
+def _quoted(text: str) -> str:
+    """A label's value in PromQL."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _ask(url: str, what: str, fields: Mapping[str, str]) -> Any:
+    """The data of one answer of Prometheus's HTTP API."""
+    where = f"{url.rstrip('/')}/api/v1/{what}"
+    try:
+        with urllib3.PoolManager(retries=False, timeout=_TIMEOUT_SECONDS) as pool:
+            answer = pool.request("POST", where, fields=dict(fields), encode_multipart=False)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise RunError(
+            f"TALLY_PROMETHEUS: expected Prometheus at {url}, got no answer ({error}); start it, "
+            "correct the URL, or forward its port with kubectl"
+        ) from error
+    try:
+        told = json.loads(answer.data)
+        data, said = told.get("data"), told.get("error")
+    except (ValueError, AttributeError):
+        data, said = None, "something else than JSON"
+    if answer.status != 200 or data is None:
+        raise RunError(
+            f"TALLY_PROMETHEUS: expected Prometheus's answer from {where}, got HTTP "
+            f"{answer.status} ({said}); correct the URL, or see what Prometheus logs"
+        )
+    return data

@@ -1,0 +1,47 @@
+"""`tally bill RUN`: from this machine's ledger, and of what it does not have, from the meter."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command import tally
+from metered_runs import HOUR, NOON, life, node, run
+from served_meter import Meter, served_meter, token_of
+
+RUN = "0191f0a0-0000-7000-8000-0123456789ab"
+
+
+@pytest.fixture
+def meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meter]:
+    """A meter that has RUN, told of by the environment."""
+    with served_meter(tmp_path, monkeypatch) as meter:
+        meter.ledger.write_nodes([node()])
+        meter.ledger.put_new_runs([run(RUN)])
+        meter.ledger.write_usage(life("pod-a", NOON - HOUR, NOON, run_id=RUN))
+        (tmp_path / "token").write_text(token_of("team-a"))
+        monkeypatch.setenv("TALLY_METER_URL", meter.url)
+        monkeypatch.setenv("TALLY_METER_TOKEN_FILE", str(tmp_path / "token"))
+        yield meter
+
+
+def test_a_run_of_the_cluster_is_billed_by_its_meter(meter: Meter, tally_home: Path) -> None:
+    done = tally("bill", RUN, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads(json.dumps(meter.ledger.bill(RUN).as_json()))
+    assert "sum" in tally("bill", RUN[-8:]).stdout
+
+
+def test_a_run_that_neither_has_is_one_line(meter: Meter, tally_home: Path) -> None:
+    done = tally("bill", "nosuchrun")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "nosuchrun" in line
+
+
+def test_without_a_run_and_a_name_it_says_what_it_expects(tally_home: Path) -> None:
+    done = tally("bill")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "bill: expected a run, or names to group by, got neither; pass RUN or BY\n"
+    )

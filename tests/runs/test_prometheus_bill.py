@@ -1,0 +1,250 @@
+"""A run's bill out of a real Prometheus: what was scraped is the ledger's figure."""
+
+import http.server
+import json
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from command import tally
+
+from tally.costing.ledger import Ledger, open_ledger
+from tally.costing.runs import RunRecord
+from tally.costing.usage import Usage
+from tally.errors import RunError, SpecError
+from tally.runs.prometheus_bill import compare, scraped_usd
+
+HOUR_SECONDS = 3600
+READY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one scrape of one meter said of one step and phase; ago in seconds."""
+
+    run: str
+    step: str
+    usd: float
+    ago: float = 60.0
+    phase: str = "work"
+    meter: str = "10.0.0.1:8080"
+    team: str = "team-a"
+
+    def line(self, now: float) -> str:
+        labels = {
+            "run": self.run, "pipeline": "cnn", "step": self.step, "team": self.team,
+            "machine_type": "n1-standard-4", "phase": self.phase, "instance": self.meter,
+        }  # fmt: skip
+        told = ",".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
+        return f"tally_cost_usd_total{{{told}}} {self.usd!r} {now - self.ago:.3f}"
+
+
+SAMPLES = [
+    # counters that grow; a meter that was restarted goes on from the ledger, under another address
+    Sample("run-whole", "prepare", 0.1, 900),
+    Sample("run-whole", "prepare", 0.25, 800),
+    Sample("run-whole", "prepare", 0.25, meter="10.0.0.2:8080"),
+    Sample("run-whole", "train", 0.5, 900),
+    Sample("run-whole", "train", 2.0, meter="10.0.0.2:8080"),
+    Sample("run-whole", "train", 0.125, phase="restart", meter="10.0.0.2:8080"),
+    Sample("run-whole", "train", 0.0, phase="queue", meter="10.0.0.2:8080"),
+    # two machine types of one step, and a gang of two teams' clusters
+    Sample("run-teams", "train", 1.0),
+    Sample("run-teams", "train", 0.5, team="team-b"),
+    Sample("run-once", "train", 5.0),  # born and ended between two scrapes
+    Sample("run-old", "train", 3.0, 3 * 24 * HOUR_SECONDS),
+    Sample("run-part", "prepare", 1.0, 5 * HOUR_SECONDS),
+    Sample("run-part", "train", 1.0),
+]
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Prometheus that has scraped SAMPLES."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    now = time.time()
+    lines = sorted(one.line(now) for one in SAMPLES)
+    text = "\n".join(["# TYPE tally_cost_usd counter", *lines, "# EOF", ""])
+    (folder / "samples").write_text(text)
+    (folder / "prometheus.yml").write_text("{}\n")
+    subprocess.run(
+        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "samples", "data"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            "prometheus",
+            "--config.file=prometheus.yml",
+            "--storage.tsdb.path=data",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until_ready(process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def wait_until_ready(process: subprocess.Popen[str]) -> None:
+    """Read the log until it says so; a Prometheus that does not in time is ended, and with it the
+    log."""
+    late = threading.Timer(READY_SECONDS, process.kill)
+    late.start()
+    assert process.stderr is not None
+    log = []
+    for line in process.stderr:
+        log.append(line)
+        if "ready to receive web requests" in line:
+            late.cancel()
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            return
+    raise AssertionError("".join(log))
+
+
+@pytest.fixture
+def ledger(tally_home: Path) -> Iterator[Ledger]:
+    """A ledger with run-whole as the meter had it when it was scraped last."""
+    with open_ledger() as opened:
+        run = RunRecord(
+            id="run-whole", pipeline="cnn", state="succeeded", engine="cluster",
+            created_at_microseconds=0, value_of_hour_usd=1.0,
+        )  # fmt: skip
+        opened.put_run(run)
+        hours = {("prepare", "work"): 0.25, ("train", "work"): 2.0, ("train", "restart"): 0.125}
+        start = 0
+        for (step, phase), length in hours.items():
+            stop = start + round(length * HOUR_SECONDS * 1e6)
+            opened.write_usage([usage(step, phase, start, stop)])
+            start = stop
+        yield opened
+
+
+def usage(step: str, phase: str, start: int, stop: int) -> Usage:
+    """A pod that had its node, at a dollar an hour, for itself."""
+    return Usage(
+        run_id="run-whole", pipeline="cnn", step=step, worker="0", pod_uid=f"{step}-{phase}",
+        node_uid="node", container="pod", source="conductor", start_microseconds=start,
+        end_microseconds=stop, heartbeat_at_microseconds=stop, cpu_request_cores=1.0,
+        phase=phase, price_usd_per_hour=1.0, catalogue_version="1",
+    )  # fmt: skip
+
+
+@pytest.mark.program("prometheus")
+def test_the_bill_out_of_prometheus_is_the_ledgers(prometheus: str, ledger: Ledger) -> None:
+    told = json.loads(compare(ledger, "run-whole", prometheus, "30d").json())
+    lines = {(one["step"], one["phase"]): one for one in told["lines"]}
+    assert set(lines) == {
+        ("prepare", "work"),
+        ("train", "work"),
+        ("train", "restart"),
+        ("train", "queue"),
+    }
+    for one in lines.values():
+        assert one["prometheus_usd"] == pytest.approx(one["ledger_usd"], rel=1e-3)
+    assert told["total"]["prometheus_usd"] == 2.375
+    assert told["total"]["ledger_usd"] == pytest.approx(2.375)
+
+
+@pytest.mark.program("prometheus")
+def test_the_command_shows_both_and_how_far_they_are_apart(prometheus: str, ledger: Ledger) -> None:
+    ledger.write_usage([usage("train", "work", 10 * 3600_000_000, 11 * 3600_000_000)])
+    done = tally("bill", "run-whole", TALLY_PROMETHEUS=prometheus)
+    assert done.returncode == 0, done.stderr
+    (total,) = [line for line in done.stdout.splitlines() if line.strip().startswith("total")]
+    assert total.split()[1:] == ["$2.3750", "$3.3750", "−$1.0000", "(-29.630%)"]
+    as_csv = tally("bill", "run-whole", "--from-prometheus", prometheus, "--csv").stdout
+    assert as_csv.splitlines()[0] == "step,phase,prometheus_usd,ledger_usd"
+
+
+@pytest.mark.program("prometheus")
+def test_a_run_that_the_ledger_does_not_have_is_told_alone(
+    prometheus: str, tally_home: Path
+) -> None:
+    done = tally("bill", "run-teams", "--from-prometheus", prometheus)
+    assert "$1.5000" in done.stdout
+    assert "ledger" not in done.stdout
+
+
+@pytest.mark.program("prometheus")
+def test_a_run_between_two_scrapes_is_in_the_total(prometheus: str) -> None:
+    assert scraped_usd(prometheus, "run-once", "1h") == {("train", "work"): Decimal(5)}
+
+
+@pytest.mark.program("prometheus")
+@pytest.mark.parametrize(
+    ("run", "within", "says"),
+    [
+        pytest.param("run-old", "1h", r'RANGE: .*run-old", got 1h.*RANGE=90d', id="range"),
+        pytest.param("run-part", "2h", r"RANGE: .*nothing of prepare;", id="range misses a step"),
+        pytest.param("run-none", "30d", r'run: .*got "run-none"', id="run"),
+        pytest.param('x"} or vector(1) #', "30d", r"run: .*vector\(1\)", id="run with PromQL"),
+        pytest.param("run\nold", "30d", r"run: ", id="run with a newline"),
+        pytest.param("run-old", "a month", r'RANGE: .*got "a month".*RANGE=30d', id="duration"),
+    ],
+)
+def test_what_prometheus_does_not_have_is_one_line(
+    prometheus: str, run: str, within: str, says: str
+) -> None:
+    with pytest.raises(SpecError, match=says) as refused:
+        scraped_usd(prometheus, run, within)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.program("prometheus")
+def test_a_range_that_reaches_back_far_enough_finds_all(prometheus: str) -> None:
+    assert scraped_usd(prometheus, "run-old", "4d") == {("train", "work"): Decimal(3)}
+    assert len(scraped_usd(prometheus, "run-part", "1d")) == 2
+
+
+def test_nobody_there_is_one_line(tally_home: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    done = tally("bill", "run-whole", "--from-prometheus", url)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"TALLY_PROMETHEUS: expected Prometheus at {url}, got no answer")
+
+
+@pytest.mark.parametrize("url", ["prometheus:9090", "ftp://here", "http://", "http://a b"])
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(SpecError, match="TALLY_PROMETHEUS: expected a URL"):
+        scraped_usd(url, "run-whole", "1h")
+
+
+class _Other(http.server.BaseHTTPRequestHandler):
+    """A server that is not Prometheus."""
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>welcome</html>")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_another_server_is_told_apart() -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), _Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(RunError, match=r"expected Prometheus's answer .*HTTP 200"):
+            scraped_usd(f"http://127.0.0.1:{server.server_port}", "run-whole", "1h")
+        server.shutdown()
