@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-State = Literal["running", "succeeded", "failed", "cancelled", "interrupted", "ended"]
-"""`ended`: a meter has seen its pods end, and nobody has said how."""
+State = Literal["running", "succeeded", "failed", "cancelled", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,6 @@ _ENDED = {
     "failed": "failed",
     "cancelled": "was cancelled",
     "interrupted": "was interrupted",
-    "ended": "has ended",
 }
 
 
