@@ -36,7 +36,10 @@ def sweep(
     wanted = {record.id: record for record in records}
     of_pods: dict[str, list[Charge]] = defaultdict(list)
     for one in pods:
-        of_pods[one.usage.run_id].append(one)
+        record = wanted.get(one.usage.run_id)
+        # a label is anybody's word: a pod of another namespace is no part of the run
+        if record is not None and (record.engine != "cluster" or record.team == one.usage.team):
+            of_pods[one.usage.run_id].append(one)
     bills: dict[str, Bill] = {
         run_id: make_bill(record, of_pods[run_id], record.value_of_hour_usd)
         for run_id, record in wanted.items()

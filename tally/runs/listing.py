@@ -11,6 +11,7 @@ from tally.costing.bill import Bill
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.runs import RunRecord
 from tally.errors import SpecError
+from tally.meterclient import MeterClient
 from tally.runs.identity import living_owner
 
 SCHEMA = 1
@@ -39,7 +40,14 @@ class Row:
 
 
 def listed() -> list[Row]:
-    """All runs, newest first; one whose submit has died is closed on the way."""
+    """All runs, newest first, of this machine, or where TALLY_METER_URL is set of the cluster; one
+    whose submit has died is closed on the way.
+
+    Raises:
+        RunError: the meter does not answer.
+    """
+    if meter := MeterClient.from_environment():
+        return [Row(run, bill) for run, bill in meter.runs()]
     ledger = open_ledger()
     for run in ledger.runs():
         _close_if_dead(ledger, run)

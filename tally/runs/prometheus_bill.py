@@ -1,8 +1,11 @@
 """A run's bill out of Prometheus: the meter's counters as they were scraped, a second way to the
 figure that the ledger gives.
 
-Money is read with max_over_time: rate and increase miss what a counter had when it was first seen.
-Of the meters that tell of one run (a restarted one, or two on PostgreSQL) the greatest counts.
+What counts is what the last scrape that had the run said: a counter is whole whenever it is read
+(rate and increase would miss what it had when it was first seen). Of two meters on one ledger the
+one that had read it last is believed. What meters said before does not count, however much it was:
+what a restarted one calls restart was work to the one before, and the greatest of each would have
+it twice.
 """
 
 import json
@@ -19,6 +22,7 @@ from tally.reports.chargeback_text import Compared, Comparison, Shown, show_comp
 from tally.runs.bills import bill_of
 
 _METRIC = "tally_cost_usd_total"
+_READ_AT = "tally_meter_snapshot_timestamp_seconds"
 _LABELS = ("run", "pipeline", "step", "team", "machine_type", "phase")
 _RANGE = re.compile(r"(\d+(ms|s|m|h|d|w|y))+")
 _TIMEOUT_SECONDS = 30.0
@@ -61,37 +65,39 @@ def scraped_usd(url: str, run_id: str, within: str) -> dict[tuple[str, str], Dec
     Args:
         url: of Prometheus, as http://prometheus:9090.
         run_id: the whole id.
-        within: how far back to look, as Prometheus writes durations ("30d", "1h30m"); the run's
-            last hour must lie in it.
+        within: how far back to look, as Prometheus writes durations ("30d", "1h30m"); some of the
+            hour after the run's end must lie in it.
 
     Raises:
-        SpecError: a bad URL or range, no such run, or a range that misses some of it.
+        SpecError: a bad URL or range, no such run, or a range in which there is nothing of it.
         RunError: Prometheus does not answer, or with an error.
     """
     _check(url, within)
-    selector = f"{_METRIC}{{run={_quoted(run_id)}}}"
-    query = f"max by ({', '.join(_LABELS)}) (max_over_time({selector}[{within}]))"
-    found = {
-        _series(one["metric"]): Decimal(one["value"][1])
-        for one in _ask(url, "query", {"query": query})["result"]
-    }
-    ever = {_series(labels) for labels in _ask(url, "series", {"match[]": selector})}
-    if not ever:
-        raise SpecError(
-            f"run: expected one that Prometheus at {url} has scraped, got {_quoted(run_id)}; pass "
-            "its whole id, or leave --from-prometheus out: the ledger keeps runs for longer"
-        )
-    if missing := ever - found.keys():
-        steps = ", ".join(sorted({dict(one)["step"] or "no step" for one in missing}))
-        raise SpecError(
-            f"RANGE: expected one that reaches back to all of {_quoted(run_id)}, got {within}, in "
-            f"which there is nothing of {steps}; pass a longer one, as RANGE=90d"
-        )
+    series = f"{_METRIC}{{run={_quoted(run_id)}}}"
+    there = f"group({series}) * time()"
+    last = _ask(url, "query", {"query": f"{there} or max_over_time(({there})[{within}:15s])"})
+    if not last["result"]:
+        raise _no_scrape(url, run_id, series, within)
+    believed = f"topk(1, {_READ_AT} and on (instance) {series})"
+    query = f"max by ({', '.join(_LABELS)}) ({series} and on (instance) {believed})"
+    at = last["result"][0]["value"][1]
     sums: dict[tuple[str, str], Decimal] = {}
-    for labels, usd in found.items():
-        key = dict(labels)["step"], dict(labels)["phase"]
-        sums[key] = sums.get(key, _ZERO) + usd
+    for one in _ask(url, "query", {"query": query, "time": at})["result"]:
+        key = one["metric"].get("step", ""), one["metric"]["phase"]
+        sums[key] = sums.get(key, _ZERO) + Decimal(one["value"][1])
     return sums
+
+
+def _no_scrape(url: str, run_id: str, series: str, within: str) -> SpecError:
+    if _ask(url, "series", {"match[]": series}):
+        return SpecError(
+            f"RANGE: expected one that reaches back to when {_quoted(run_id)} was scraped, got "
+            f"{within}; pass a longer one, as RANGE=90d"
+        )
+    return SpecError(
+        f"run: expected one that Prometheus at {url} has scraped, got {_quoted(run_id)}; pass its "
+        "whole id, or leave --from-prometheus out: the ledger keeps runs for longer"
+    )
 
 
 def _check(url: str, within: str) -> None:
@@ -103,11 +109,6 @@ def _check(url: str, within: str) -> None:
         raise SpecError(
             f'TALLY_PROMETHEUS: expected a URL like http://prometheus:9090, got "{url}"; correct it'
         )
-
-
-def _series(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """A series without what tells apart who was scraped."""
-    return tuple((name, labels.get(name, "")) for name in _LABELS)
 
 
 def _quoted(text: str) -> str:

@@ -20,7 +20,7 @@ from tally import storage
 from tally.errors import RunError, SpecError, TallyError
 from tally.steps.lost_work import count_lost_work
 from tally.steps.step import TERMINATED, Step
-from tally.steps.worker_rows import WorkerRows
+from tally.steps.worker_rows import rows_of
 from tally.training import messages as say
 from tally.training.coordinator import events as heard
 from tally.training.coordinator.server import Coordinator
@@ -108,7 +108,7 @@ class _Conductor:
     ) -> None:
         self._here, self._config, self._target = here, config, workers
         self._coordinator, self._gang = coordinator, gang
-        self._rows = WorkerRows(here, config.cores)
+        self._rows = rows_of(here, config.cores)
         self._queue_seconds = queue_seconds
         self._alive: set[str] = set()  # uids
         self._deaths, self._futile, self._trained = 0, 0, False

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tally.costing.ledger import open_ledger
 from tally.data.format import open_dataset
 from tally.evaluation.metrics import classification
 from tally.spec import Spec
@@ -45,6 +44,6 @@ def run(dataset_folder: str, spec: dict[str, Any], model_folder: str, page: str)
         with atomic_file(Path(page)) as file:
             file.write(evaluation_html(measured).encode())
         names = ("test_accuracy", "test_loss", "macro_f1")
-        open_ledger().update_run(here.run_id, metrics={name: measured[name] for name in names})
+        here.measured({name: measured[name] for name in names})
         here.event("progress", done=len(test), total=len(test), unit="examples")
     return measured

@@ -7,7 +7,8 @@ A step knows its run from the environment that submit gives it:
     TALLY_CLOCK_OFFSET_MICROSECONDS                 the run's clock
 
 In a pod there is no submit: log and events are what the pod writes, the attempt is the first where
-nobody says.
+nobody says. TALLY_METER_URL there is the meter that hears of them too (outbox.py); what the pod
+used it sees by itself.
 """
 
 import contextlib
@@ -17,18 +18,23 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tally import clock, events, lifeline, storage
 from tally.costing.usage import Phase
 from tally.errors import RunError, TallyError
 from tally.steps.recorder import Recorder, local_usage, started_microseconds
 
+if TYPE_CHECKING:
+    from tally.steps.outbox import Outbox
+
 TERMINATED = 143
+OUTBOX_SECONDS = 10.0  # for the last of what the meter is told
+_TERMINATED_OUTBOX_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,12 @@ class Step:
     folder: Path
     recorder: Recorder
     in_pod: bool = False
+    outbox: "Outbox | None" = None
+
+    @property
+    def pipeline(self) -> str:
+        """The run's."""
+        return os.environ.get("TALLY_PIPELINE", "train")
 
     @property
     def start_phase(self) -> Phase:
@@ -53,6 +65,23 @@ class Step:
             events.write(self.folder, self.name, event, **fields)
         if self.in_pod:
             print(json.dumps({"step": self.name, "event": event, **fields}), flush=True)
+        if self.outbox is not None and event != "progress":
+            self.outbox.happened(event, self.name, fields)
+
+    def measured(self, metrics: Mapping[str, float], **changes: Any) -> None:
+        """Keep in the run's record what was measured.
+
+        Args:
+            metrics: by name, test_accuracy among them.
+            changes: other fields of it, examples_trained.
+        """
+        if self.outbox is not None:
+            self.outbox.measured(self.name, {**metrics, **changes})
+        from tally.costing.ledger import open_ledger
+
+        ledger = open_ledger()
+        if run := ledger.run(self.run_id):  # a pod has a ledger of its own
+            ledger.update_run(self.run_id, metrics={**run.metrics, **metrics}, **changes)
 
 
 @contextlib.contextmanager
@@ -79,7 +108,8 @@ def step(name: str, cores: float | None = None) -> Iterator[Step]:
     attempt = int(os.environ.setdefault("TALLY_ATTEMPT", "1"))
     os.environ.setdefault("TALLY_PIPELINE", "train")
     recorder = Recorder()
-    here = Step(name, run_id, attempt, folder, recorder, in_pod=not submit)
+    outbox = None if submit else _outbox(run_id)
+    here = Step(name, run_id, attempt, folder, recorder, in_pod=not submit, outbox=outbox)
     held = float(os.cpu_count() or 1) if cores is None else cores
     pid, begun = os.getpid(), clock.now_microseconds()
     started = min(started_microseconds(pid), begun)
@@ -109,8 +139,21 @@ def step(name: str, cores: float | None = None) -> Iterator[Step]:
         recorder.stop()
     if recorder.error is not None and code == 0:
         code = _failed(here, f"{name}: usage could not be written: {recorder.error}", 1)
+    if outbox is not None:
+        seconds = _TERMINATED_OUTBOX_SECONDS if code == TERMINATED else OUTBOX_SECONDS
+        if missing := outbox.close(seconds):
+            print(missing, file=sys.stderr, flush=True)
     if code:
         sys.exit(code)
+
+
+def _outbox(run_id: str) -> "Outbox | None":
+    """To the meter, where there is one; what that takes is imported only then."""
+    if not os.environ.get("TALLY_METER_URL"):
+        return None
+    from tally.steps.outbox import Outbox
+
+    return Outbox(run_id)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

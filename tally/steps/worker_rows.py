@@ -1,19 +1,56 @@
-"""Usage of a local gang: each worker's start until its first generation, then its work."""
+"""Usage of a gang: each worker's start until its first generation, then its work."""
 
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Protocol
 
 from tally import clock
 from tally.costing.usage import Phase, Usage
+from tally.kube.here import is_here
 from tally.steps.recorder import local_usage
 from tally.steps.step import Step
 from tally.training.coordinator.events import Observation
 from tally.training.gang import WorkerChange
 
 
+class Rows(Protocol):
+    """What a conductor tells of its workers' usage."""
+
+    def change(self, change: WorkerChange, replacement: bool) -> None:
+        """A worker's process or pod began, waits, or ended.
+
+        Args:
+            change: what happened.
+            replacement: training has begun before: its start is a restart.
+        """
+
+    def work(self, workers: Iterable[str], generation: int) -> None:
+        """These train from now on."""
+
+    def waited(self, worker: str, observation: Observation) -> None:
+        """A worker told how long it has waited so far."""
+
+    def end(self) -> None:
+        """Close what is still open: nobody told its end."""
+
+
+def rows_of(here: Step, cores: int) -> Rows:
+    """Rows in the ledger of this machine's processes; of pods, to the meter where there is one.
+
+    Args:
+        here: the train step.
+        cores: that each process holds; 0 for all of the machine.
+    """
+    if here.outbox is None or not is_here():
+        return WorkerRows(here, cores)
+    from tally.steps.pod_rows import PodRows
+
+    return PodRows(here, here.outbox)
+
+
 class WorkerRows:
-    """The open row of each worker that lives."""
+    """The open row of each worker process that lives; pods have their rows from the meter."""
 
     def __init__(self, here: Step, cores: int) -> None:
         """No worker lives yet.
@@ -25,18 +62,8 @@ class WorkerRows:
         self._here, self._cores = here, float(cores or os.cpu_count() or 1)
         self._open: dict[str, tuple[Usage, int]] = {}
 
-    @property
-    def alive(self) -> bool:
-        """Whether some worker lives."""
-        return bool(self._open)
-
     def change(self, change: WorkerChange, replacement: bool) -> None:
-        """A worker's process began or ended.
-
-        Args:
-            change: what happened.
-            replacement: training has begun before: its start is a restart.
-        """
+        """As Rows."""
         if change.pid is None:
             return
         if change.state == "started":
@@ -50,7 +77,7 @@ class WorkerRows:
                 self._here.recorder.close(row, change.at_microseconds, change.cpu_seconds)
 
     def work(self, workers: Iterable[str], generation: int) -> None:
-        """These train from now on."""
+        """As Rows."""
         now = clock.now_microseconds()
         for worker in workers:
             row, pid = self._open.get(worker, (None, 0))
@@ -59,13 +86,13 @@ class WorkerRows:
                 self._open[worker] = self._row(worker, pid, "work", now, generation), pid
 
     def waited(self, worker: str, observation: Observation) -> None:
-        """A worker told how long it has waited so far."""
+        """As Rows."""
         row, _ = self._open.get(worker, (None, 0))
         if row is not None and row.phase == "work":
             self._here.recorder.waited(row, observation.wait_seconds)
 
     def end(self) -> None:
-        """Close what is still open: nobody told its end."""
+        """As Rows."""
         for row, _ in self._open.values():
             self._here.recorder.close(row, clock.now_microseconds())
         self._open.clear()

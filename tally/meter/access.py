@@ -1,0 +1,81 @@
+"""Who may read and post what of the meter's.
+
+A run belongs to the namespace in which the meter first saw a pod of it: that is in its record, and
+a label on another's pod changes nothing about it. Its own service accounts may read it and post to
+it; those of the meter's namespace, and of namespaces that the meter was told, may read everything.
+To all others it is not there: an unknown run and another's are one answer.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from tally.costing.ledger import Ledger
+from tally.meter.answers import note_caller
+from tally.meter.blocking import Blocking
+from tally.meter.identity import Caller, Identity
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may read more than the runs of their own namespace.
+
+    Attributes:
+        own_namespace: the meter's.
+        readers: other namespaces whose service accounts read everything: Prometheus's, finance's.
+        metrics_open: /metrics asks for no token: a NetworkPolicy keeps strangers away.
+    """
+
+    own_namespace: str
+    readers: frozenset[str] = frozenset()
+    metrics_open: bool = False
+
+    def reads_all(self, caller: Caller) -> bool:
+        """Whether every namespace's runs are this caller's to read."""
+        return caller.namespace == self.own_namespace or caller.namespace in self.readers
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the handlers work with.
+
+    Attributes:
+        ledger, identity, access: as they are called.
+        blocking: the threads for the ledger.
+        keys: the digest of the body that came with an Idempotency-Key, of the last so many.
+    """
+
+    ledger: Ledger
+    identity: Identity
+    access: Access
+    blocking: Blocking = field(default_factory=Blocking)
+    keys: "OrderedDict[tuple[str, ...], str]" = field(default_factory=OrderedDict)
+
+
+SERVED = web.AppKey("served", Served)
+
+
+async def caller_of(request: web.Request) -> Caller:
+    """Whose token the request carries.
+
+    Raises:
+        Refusal: nobody's who may ask.
+    """
+    headers = request.headers.getall("Authorization", [])
+    caller = await request.app[SERVED].identity.caller(headers)
+    note_caller(request, f"{caller.namespace}/{caller.account}")
+    return caller
+
+
+def namespace_of(ledger: Ledger, run_id: str) -> str | None:
+    """The namespace whose run it is: its record's, else that of all its pods so far.
+
+    Returns:
+        "" where it is nobody's in this cluster, None where it is not known.
+    """
+    record = ledger.run(run_id)
+    if record is not None:
+        return record.team if record.engine == "cluster" else ""
+    found = {row.namespace for row in ledger.usage([run_id]) if row.source == "pod"}
+    return found.pop() if len(found) == 1 else None

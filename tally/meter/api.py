@@ -1,0 +1,197 @@
+"""/v1: runs, their usage, quotes, bills and events, for whoever's namespace they are of.
+
+    GET  /v1/runs[?since=&limit=&bills=]           newest first, each with its bill unless bills=0
+    GET  /v1/runs/{run}/usage|quote|bill|events
+    POST /v1/runs/{run}/usage|quote|events         with an Idempotency-Key
+
+An Idempotency-Key names a body: the same key with another body is a conflict. That nothing counts
+twice does not hang on it: the ledger's own keys are made of what is written, so the same rows, on
+another day or on another replica, come out the same.
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from tally.costing import documents
+from tally.costing.ledger import Ledger
+from tally.meter import bodies
+from tally.meter.access import SERVED, caller_of, namespace_of
+from tally.meter.answers import Refusal, answer, asked_schema
+
+MOST_RUNS = 1000
+_USUAL_RUNS = 100
+_KEYS = 4096
+_RUN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+_KEY = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+
+Json = dict[str, Any]
+
+
+def routes() -> list[web.RouteDef]:
+    """Of /v1."""
+    return [
+        web.get("/v1/runs", _runs),
+        web.get("/v1/runs/{run}/usage", _read(_usage)),
+        web.get("/v1/runs/{run}/quote", _read(_quote)),
+        web.get("/v1/runs/{run}/bill", _read(_bill)),
+        web.get("/v1/runs/{run}/events", _read(_events)),
+        web.post("/v1/runs/{run}/usage", _post(_take_usage)),
+        web.post("/v1/runs/{run}/quote", _post(_take_quote)),
+        web.post("/v1/runs/{run}/events", _post(_take_events)),
+    ]
+
+
+async def _runs(request: web.Request) -> web.Response:
+    caller = await caller_of(request)
+    served = request.app[SERVED]
+    asked_schema(request)
+    since = _number(request, "since", 0, 2**52)
+    limit = _number(request, "limit", _USUAL_RUNS, MOST_RUNS)
+    billed = bool(_number(request, "bills", 1, 1))
+    namespace = None if served.access.reads_all(caller) else caller.namespace
+    facts = await served.blocking.call(_listed, served.ledger, namespace, since, limit, billed)
+    return answer(request, **facts)
+
+
+def _listed(ledger: Ledger, namespace: str | None, since: int, limit: int, billed: bool) -> Json:
+    mine = [
+        run
+        for run in ledger.runs()
+        if run.created_at_microseconds >= since
+        and (namespace is None or (run.engine == "cluster" and run.team == namespace))
+    ]
+    bills = ledger.bills(run.id for run in mine[:limit]) if billed else []
+    told = {bill.run_id: documents.bill_document(bill) for bill in bills}
+    runs = [{"run": documents.run_document(run), "bill": told.get(run.id)} for run in mine[:limit]]
+    return {"runs": runs, "more": len(mine) > limit}
+
+
+def _read(
+    facts: Callable[[Ledger, str, str | None], Json],
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler that reads one run: facts(ledger, run, namespace, None for one who reads all)."""
+
+    async def handler(request: web.Request) -> web.Response:
+        caller = await caller_of(request)
+        served = request.app[SERVED]
+        asked_schema(request)
+        run_id = _run_id(request)
+        reader = None if served.access.reads_all(caller) else caller.namespace
+
+        def look() -> Json:
+            owner = namespace_of(served.ledger, run_id)
+            if owner is None or (reader is not None and reader != owner):
+                raise _no_run(run_id)
+            return facts(served.ledger, run_id, reader)
+
+        return answer(request, **await served.blocking.call(look))
+
+    return handler
+
+
+def _post(
+    take: Callable[[Ledger, str, str, Json], Json],
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler that writes to a run of the caller's: take(ledger, run, namespace, body)."""
+
+    async def handler(request: web.Request) -> web.Response:
+        caller = await caller_of(request)
+        served = request.app[SERVED]
+        asked_schema(request)
+        run_id, namespace = _run_id(request), caller.namespace
+        key = (namespace, run_id, request.path.rpartition("/")[2], _idempotency_key(request))
+        data = await bodies.read_body(request)
+        digest = hashlib.sha256(data).hexdigest()
+        if served.keys.get(key, digest) != digest:
+            raise Refusal(409, "Idempotency-Key: expected one for each body, got one used before")
+
+        def write() -> Json:
+            if namespace_of(served.ledger, run_id) != namespace:
+                raise _no_run(run_id)
+            return take(served.ledger, run_id, namespace, dict(bodies.parse_body(data)))
+
+        facts = await served.blocking.call(write)
+        served.keys[key] = digest
+        if len(served.keys) > _KEYS:
+            served.keys.popitem(last=False)
+        return answer(request, **facts)
+
+    return handler
+
+
+def _usage(ledger: Ledger, run_id: str, namespace: str | None) -> Json:
+    rows = ledger.usage([run_id])
+    shown = (row for row in rows if namespace is None or row.namespace == namespace)
+    return {"usage": [documents.usage_document(row) for row in shown]}
+
+
+def _quote(ledger: Ledger, run_id: str, _: str | None) -> Json:
+    quote = ledger.quote(run_id)
+    return {"quote": None if quote is None else documents.quote_document(quote)}
+
+
+def _bill(ledger: Ledger, run_id: str, _: str | None) -> Json:
+    if ledger.run(run_id) is None:  # only pods of it so far
+        raise _no_run(run_id)
+    return {"bill": documents.bill_document(ledger.bill(run_id))}
+
+
+def _events(ledger: Ledger, run_id: str, _: str | None) -> Json:
+    return {"events": [documents.event_document(event) for event in ledger.events(run_id)]}
+
+
+def _take_usage(ledger: Ledger, run_id: str, namespace: str, body: Json) -> Json:
+    posted = bodies.posted_rows(body, "usage", bodies.PostedUsage)
+    pods = ledger.usage_of_pods(row.pod_uid for row in posted)
+    rows, unknown = bodies.conductor_rows(posted, pods, run_id, namespace)
+    ledger.write_usage(rows)
+    return {"accepted": len(rows), "unknown_pods": unknown}
+
+
+def _take_quote(ledger: Ledger, run_id: str, _: str, body: Json) -> Json:
+    ledger.put_quote(bodies.posted(body.get("quote"), "quote", bodies.PostedQuote).of(run_id))
+    return {"accepted": 1}
+
+
+def _take_events(ledger: Ledger, run_id: str, _: str, body: Json) -> Json:
+    posted = bodies.posted_rows(body, "events", bodies.PostedEvent)
+    ledger.write_events(event.of(run_id) for event in posted)
+    changes = bodies.measured(posted)
+    if changes and (run := ledger.run(run_id)):
+        metrics = {**run.metrics, **changes.pop("metrics", {})}
+        ledger.update_run(run_id, **changes, metrics=metrics)
+    return {"accepted": len(posted)}
+
+
+def _run_id(request: web.Request) -> str:
+    text = request.match_info["run"]
+    if not _RUN.fullmatch(text):
+        raise _no_run(text)
+    return text
+
+
+def _no_run(text: str) -> Refusal:
+    return Refusal(404, f"run: expected the id of a run, got {text[:64]!a}; look into /v1/runs")
+
+
+def _idempotency_key(request: web.Request) -> str:
+    given = request.headers.getall("Idempotency-Key", [])
+    if len(given) == 1 and _KEY.fullmatch(given[0]):
+        return given[0]
+    got = "none" if not given else "something else"
+    raise Refusal(
+        400, f"Idempotency-Key: expected 1 to 128 letters, digits and ._:-, got {got}; send one"
+    )
+
+
+def _number(request: web.Request, name: str, usual: int, most: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return usual
+    if text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= most:
+        return int(text)
+    raise Refusal(400, f"{name}: expected a number up to {most}, got {text[:20]!a}")

@@ -1,0 +1,129 @@
+"""The meter's API, asked from a pod or from a user's machine; meterhttp.py has its environment.
+
+Posting the same twice counts once.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import quote as quoted
+
+from tally.costing import documents
+from tally.costing.bill import Bill
+from tally.costing.quotes import Quote, RunEvent
+from tally.costing.runs import RunRecord
+from tally.costing.usage import Usage
+from tally.errors import SpecError
+from tally.meterhttp import MeterHttp, http_of
+
+SECONDS = 10.0
+LISTING_SECONDS = 60.0
+_SHORTEST = 6  # of a run id's characters that name it
+_WHOLE_ID = 36
+
+
+@dataclass(frozen=True)
+class MeterClient:
+    """The API at one address; safe beside threads. Every call may raise RunError, the meter did
+    not answer in time, or SpecError: it refused, or is set up wrongly."""
+
+    http: MeterHttp
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self | None:
+        """The client that the environment asks for, None without TALLY_METER_URL.
+
+        Raises:
+            SpecError: TALLY_METER_URL is none of a meter, or there is no TALLY_METER_TOKEN_FILE.
+        """
+        http = http_of(environment)
+        return None if http is None else cls(http)
+
+    def runs(self, since_microseconds: int = 0, limit: int = 1000) -> list[tuple[RunRecord, Bill]]:
+        """The newest runs that this account may see, each with its bill."""
+        path = f"v1/runs?since={since_microseconds}&limit={limit}"
+        found = self.http.answer("GET", path, None, "runs", LISTING_SECONDS)
+        return [(documents.run_of(row["run"]), documents.bill_of(row["bill"])) for row in found]
+
+    def find(self, text: str) -> str:
+        """The id of the one run whose id begins or ends with `text`, 6 characters or more of it."""
+        wanted = text.strip().lower()
+        if len(wanted) >= _WHOLE_ID:
+            return wanted
+        rows = self._get("v1/runs?limit=1000&bills=0", "runs") if len(wanted) >= _SHORTEST else []
+        ids = [documents.run_of(row["run"]).id for row in rows]
+        found = [one for one in ids if one.startswith(wanted) or one.endswith(wanted)]
+        if len(found) != 1:
+            raise SpecError(
+                f"run: expected its id or {_SHORTEST} or more characters of its beginning or end "
+                f'that name one run of the meter, got "{text}"; `make runs` lists them'
+            )
+        return found[0]
+
+    def bill(self, run_id: str, *, seconds: float = SECONDS) -> Bill:
+        """A run's bill."""
+        found = self.http.answer("GET", _path(run_id, "bill"), None, "bill", seconds)
+        return documents.bill_of(found)
+
+    def quote(self, run_id: str) -> Quote | None:
+        """A run's newest quote."""
+        found = self._get(_path(run_id, "quote"), "quote")
+        return None if found is None else documents.quote_of(found)
+
+    def usage(self, run_id: str) -> list[Usage]:
+        """A run's rows as written, not merged."""
+        found = self._get(_path(run_id, "usage"), "usage")
+        return [documents.usage_of(row) for row in found]
+
+    def events(self, run_id: str) -> list[RunEvent]:
+        """What happened in a run, in order."""
+        found = self._get(_path(run_id, "events"), "events")
+        return [documents.event_of(row) for row in found]
+
+    def post_quote(self, quote: Quote, *, seconds: float = SECONDS) -> None:
+        """Keep a run's quote."""
+        body = {"quote": documents.quote_document(quote)}
+        self._post(_path(quote.run_id, "quote"), body, "accepted", seconds)
+
+    def post_usage(
+        self, run_id: str, rows: Sequence[Usage], *, seconds: float = SECONDS
+    ) -> frozenset[str]:
+        """Keep what this run's conductor says of its workers' pods.
+
+        Returns:
+            The uids of pods that the meter does not know yet: their rows were not kept.
+        """
+        body = {"usage": [documents.usage_document(row) for row in rows]}
+        return frozenset(self._post(_path(run_id, "usage"), body, "unknown_pods", seconds))
+
+    def post_events(
+        self, run_id: str, events: Sequence[RunEvent], *, seconds: float = SECONDS
+    ) -> None:
+        """Keep what happened in a run."""
+        body = {"events": [documents.event_document(event) for event in events]}
+        self._post(_path(run_id, "events"), body, "accepted", seconds)
+
+    def _get(self, path: str, name: str) -> Any:
+        return self.http.answer("GET", path, None, name, SECONDS)
+
+    def _post(self, path: str, facts: Mapping[str, Any], name: str, seconds: float) -> Any:
+        body = json.dumps({"schema": documents.SCHEMA, **facts}, allow_nan=False).encode()
+        return self.http.answer("POST", path, body, name, seconds)
+
+
+def required_client() -> MeterClient:
+    """The client of the environment.
+
+    Raises:
+        SpecError: there is none, or it is set up wrongly.
+    """
+    client = MeterClient.from_environment()
+    if client is None:
+        raise SpecError("TALLY_METER_URL: expected the meter's address, got none; set it")
+    return client
+
+
+def _path(run_id: str, what: str) -> str:
+    return f"v1/runs/{quoted(run_id, safe='')}/{what}"

@@ -1,0 +1,186 @@
+"""One HTTP request to the meter: its token, its time limit, its answer in one line.
+
+    TALLY_METER_URL          http://tally-meter.tally.svc:8080
+    TALLY_METER_TOKEN_FILE   a service account's token of audience tally-meter; read for each
+                             request, since the kubelet puts another one there from time to time
+    TALLY_METER_CA           certificates, where the URL is https and the system's are not enough
+
+What is not answered is asked again until a deadline; what is refused is not.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+
+from tally.costing.documents import SCHEMA
+from tally.errors import RunError, SpecError, check_schema
+
+_PAUSE_SECONDS = (0.1, 2.0)  # between attempts: the first and the longest
+_CONNECT_SECONDS = 3.0
+_LARGEST_BYTES = 64 << 20
+_TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
+
+
+class MeterRefused(SpecError):
+    """The meter answered, and the answer is no.
+
+    Attributes:
+        status: HTTP's, 300 to 499.
+    """
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class MeterHttp:
+    """The meter at one address; safe beside threads."""
+
+    url: str
+    token_file: Path
+    pool: urllib3.PoolManager
+
+    def answer(self, method: str, path: str, body: bytes | None, name: str, seconds: float) -> Any:
+        """What the answer says under this name.
+
+        Args:
+            method, path: the path without its leading slash.
+            body: JSON with its schema.
+            name: of what is wanted in the answer.
+            seconds: for all attempts together.
+
+        Raises:
+            MeterRefused: the meter says no. RunError: it says nothing in time.
+            SpecError: no token can be read, or whoever answers is no meter of ours.
+        """
+        deadline = time.monotonic() + seconds
+        pause, longest = _PAUSE_SECONDS
+        while True:
+            try:
+                status, data = self._once(method, path, body, deadline)
+                words = f"{status} ({_sentence(data)})"
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                status, words = 0, " ".join(str(error).split())[:200] or type(error).__name__
+            if 200 <= status < 300:
+                return self._read(data, name)
+            if 300 <= status < 500:
+                raise MeterRefused(status, _sentence(data))
+            if time.monotonic() + pause > deadline:
+                raise RunError(
+                    f"the meter: expected an answer of {self.url} within {seconds:.0f} s, got "
+                    f"{words}; look at its /healthz"
+                )
+            time.sleep(pause)
+            pause = min(2 * pause, longest)
+
+    def _once(
+        self, method: str, path: str, body: bytes | None, deadline: float
+    ) -> tuple[int, bytes]:
+        headers = {
+            "Authorization": f"Bearer {self._token()}",
+            "Accept": "application/json",
+            "Tally-Schema": str(SCHEMA),
+        }
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            headers["Idempotency-Key"] = hashlib.sha256(body).hexdigest()
+        left = max(0.05, deadline - time.monotonic())
+        timeout = urllib3.Timeout(connect=min(left, _CONNECT_SECONDS), read=left)
+        response = self.pool.request(
+            method, f"{self.url}/{path}", body=body, headers=headers, timeout=timeout,
+            redirect=False, preload_content=False,
+        )  # fmt: skip
+        data = bytearray()
+        try:
+            while chunk := response.read1(1 << 16, decode_content=False):  # waits for no more
+                data += chunk
+                if len(data) > _LARGEST_BYTES or time.monotonic() > deadline:
+                    raise urllib3.exceptions.HTTPError("an answer too large or too slow")
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return response.status, bytes(data)
+
+    def _token(self) -> str:
+        try:
+            token = self.token_file.read_text(encoding="ascii").strip()
+        except (OSError, ValueError) as error:
+            raise SpecError(
+                f"TALLY_METER_TOKEN_FILE: expected a file with a token, got {self.token_file} "
+                f"({type(error).__name__}); project one of audience tally-meter into the pod"
+            ) from error
+        if not _TOKEN.fullmatch(token):
+            raise SpecError(
+                f"TALLY_METER_TOKEN_FILE: expected one token in {self.token_file}, got something "
+                "else; project one of audience tally-meter into the pod"
+            )
+        return token
+
+    def _read(self, data: bytes, name: str) -> Any:
+        try:
+            said = json.loads(data)
+            check_schema(f"the meter at {self.url}", int(said["schema"]), SCHEMA)
+            return said[name]
+        except (ValueError, TypeError, KeyError) as error:
+            raise SpecError(
+                f"TALLY_METER_URL: expected the address of a meter, got {self.url}, which answers "
+                "otherwise; correct it"
+            ) from error
+
+
+def http_of(environment: Mapping[str, str]) -> MeterHttp | None:
+    """The meter that the environment names, None without TALLY_METER_URL.
+
+    Raises:
+        SpecError: TALLY_METER_URL is none of a meter, or there is no TALLY_METER_TOKEN_FILE.
+    """
+    url = environment.get("TALLY_METER_URL", "").strip().rstrip("/")
+    if not url:
+        return None
+    _require_url(url)
+    token_file = environment.get("TALLY_METER_TOKEN_FILE", "")
+    if not token_file:
+        raise SpecError(
+            "TALLY_METER_TOKEN_FILE: expected the file of a service account's token of "
+            "audience tally-meter, got none; project one into the pod"
+        )
+    certificates = environment.get("TALLY_METER_CA") or None
+    if certificates and not Path(certificates).is_file():
+        raise SpecError(
+            f"TALLY_METER_CA: expected a file of certificates, got {certificates}; correct it"
+        )
+    pool = urllib3.PoolManager(maxsize=4, retries=False, ca_certs=certificates)
+    return MeterHttp(url, Path(token_file), pool)
+
+
+def _sentence(data: bytes) -> str:
+    """Why the meter refused, in its own sentence, on one line."""
+    try:
+        words = str(json.loads(data)["error"])
+    except (ValueError, TypeError, KeyError):
+        words = "the meter: expected an answer of its own, got another server's; correct the URL"
+    return " ".join(words.split())[:500]
+
+
+def _require_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    plain = url.isascii() and url.isprintable() and not set(" \t?#@\\") & set(url)
+    if not good or not plain:
+        raise SpecError(
+            "TALLY_METER_URL: expected an address like http://tally-meter.tally.svc:8080, got "
+            f"{url[:100]!a}; correct it"
+        )
