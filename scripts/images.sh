@@ -1,5 +1,6 @@
 #!/bin/sh
-# Build the image of all pods, localhost/tally:VERSION, into buildah's store. Debian, root, buildah.
+# Build the images into buildah's store: localhost/tally:VERSION of a run's pods, and
+# localhost/tally-meter:VERSION. Debian, root, buildah.
 #   BASE=…   a base with Python 3.11 and venv, when the registry of the usual one cannot be reached
 #            and none should be made by mmdebstrap
 set -eu
@@ -7,7 +8,6 @@ cd "$(dirname "$0")/.."
 usual=docker.io/library/python:3.11-slim-bookworm
 own=localhost/tally-base:bookworm
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' tally/__init__.py)
-image=localhost/tally:$version
 
 say() { echo "images: $1" >&2; }
 build() { buildah --storage-driver overlay "$@"; }
@@ -16,7 +16,6 @@ if ! command -v buildah >/dev/null 2>&1; then
 	exit 2
 fi
 
-begin=$(date +%s)
 base=${BASE:-}
 if [ -z "$base" ]; then
 	if build inspect --type image "$usual" >/dev/null 2>&1 ||
@@ -45,5 +44,9 @@ set -- --layers --isolation chroot --ignorefile images/worker.containerignore --
 for path in /etc/ssl/certs /etc/pip.conf; do
 	[ -e "$path" ] && set -- "$@" -v "$path:$path:ro"
 done
-build bud -q "$@" -t "$image" -f images/worker.Dockerfile . >/dev/null
-say "$image from $base in $(($(date +%s) - begin)) s"
+for name in worker meter; do
+	begin=$(date +%s)
+	case $name in worker) image=localhost/tally:$version ;; *) image=localhost/tally-$name:$version ;; esac
+	build bud -q "$@" -t "$image" -f "images/$name.Dockerfile" . >/dev/null
+	say "$image from $base in $(($(date +%s) - begin)) s"
+done

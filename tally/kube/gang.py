@@ -1,25 +1,21 @@
 """A gang of pods: an Indexed Job and what belongs to it."""
 
-import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from tally import clock
-from tally.errors import RunError
-from tally.kube import reasons
+from tally.kube import finalizer, reasons
 from tally.kube.cluster import Cluster, Refused
 from tally.kube.following import follow
+from tally.kube.former import already_gone, delete_pod, remove_former
 from tally.kube.manifests import GANG, GangSpec, gang_objects, job_name, worker_prefix
 from tally.kube.telling import Teller
 from tally.kube.template import Object, WorkerTemplate, moved
 from tally.machines.catalogue import machine
 from tally.training.gang import WorkerChange
 
-_FORMER_SECONDS = 60.0  # for what an earlier attempt left to be gone
-_INSIST_SECONDS = 20.0  # after which its pods are forgotten by force: their node may be lost
-_POLL_SECONDS = 0.2
 _STOP_REQUEST_SECONDS = 5.0
 
 
@@ -45,6 +41,7 @@ class KubernetesGang:
         self._cluster, self._spec, self._template, self._token = cluster, spec, template, token
         self._selector = f"{GANG}={spec.name}"
         self._core = f"api/v1/namespaces/{spec.namespace}"
+        self._pods = f"{self._core}/pods"
         self._jobs = f"apis/batch/v1/namespaces/{spec.namespace}/jobs"
         self._uids: dict[str, str] = {}  # of the Jobs, by name
         self._move = 0
@@ -52,6 +49,7 @@ class KubernetesGang:
         self._told: Callable[[WorkerChange], None] | None = None
         self._teller = Teller(self._events_of, self._failure, self._missing)
         self._following = False
+        self._over_uids: set[str] = set()  # of pods that only the meter's finalizer holds
         self._stopped = threading.Event()  # nothing is made any more
         self._over = threading.Event()  # nothing is told any more
 
@@ -61,7 +59,7 @@ class KubernetesGang:
         Raises:
             RunError: what an earlier attempt left does not go, or the cluster refuses something.
         """
-        self._remove_former()
+        remove_former(self._cluster, self._jobs, self._pods, self._selector)
         self._make_job(self._template, workers)
         self._begin_following()
 
@@ -85,9 +83,9 @@ class KubernetesGang:
     def end(self, worker: str, uid: str) -> None:
         """As Gang."""
         query = {"labelSelector": self._selector}
-        for pod in self._cluster.request("GET", f"{self._core}/pods", query=query)["items"]:
+        for pod in self._cluster.request("GET", self._pods, query=query)["items"]:
             if pod["metadata"]["uid"] == uid:
-                self._delete_pod(pod["metadata"]["name"], uid, seconds=1)
+                delete_pod(self._cluster, self._pods, pod, seconds=1)
 
     def stop(self, grace_seconds: float) -> None:
         """As Gang: one request deletes the Jobs, Kubernetes the rest; pods have 5 s of their own.
@@ -143,7 +141,7 @@ class KubernetesGang:
             RunError: the cluster refuses it.
         """
         for name in [name for name in self._uids if name != self._job]:
-            with _already_gone():
+            with already_gone():
                 body = {"propagationPolicy": "Background"}
                 self._cluster.request("DELETE", f"{self._jobs}/{name}", body)
             del self._uids[name]
@@ -173,48 +171,27 @@ class KubernetesGang:
         if not self._stopped.is_set():
             self._cluster.request("PATCH", f"{self._jobs}/{name}", {"spec": {"suspend": False}})
 
-    def _remove_former(self) -> None:
-        """Delete this gang as an earlier attempt left it, and wait until it is gone."""
-        query = {"labelSelector": self._selector}
-        self._cluster.request(
-            "DELETE", self._jobs, {"propagationPolicy": "Foreground"}, query=query
-        )
-        began, insisted = time.monotonic(), False
-        while True:
-            jobs = self._cluster.request("GET", self._jobs, query=query)["items"]
-            pods = self._cluster.request("GET", f"{self._core}/pods", query=query)["items"]
-            if not jobs and not pods:
-                return
-            waited = time.monotonic() - began
-            if waited > _FORMER_SECONDS:
-                left = ", ".join(thing["metadata"]["name"] for thing in [*jobs, *pods])
-                raise RunError(
-                    f"Kubernetes: expected the gang of the attempt before to be gone after "
-                    f"{_FORMER_SECONDS:.0f} s, got {left}; delete it by hand, then `make resume`"
-                )
-            if waited > _INSIST_SECONDS and not insisted:
-                insisted = True
-                for pod in pods:
-                    self._delete_pod(pod["metadata"]["name"], pod["metadata"]["uid"], seconds=0)
-            time.sleep(_POLL_SECONDS)
-
-    def _delete_pod(self, name: str, uid: str, seconds: int) -> None:
-        body = {"gracePeriodSeconds": seconds, "preconditions": {"uid": uid}}
-        with _already_gone():
-            self._cluster.request("DELETE", f"{self._core}/pods/{name}", body)
-
     def _begin_following(self) -> None:
         """Once there is a gang and somebody to tell."""
         if self._following or not self._uids or self._told is None:
             return
         self._following = True
-        pods = f"{self._core}/pods"
-        seen = self._teller.see
         for target, args in (
-            (follow, (self._cluster, pods, self._selector, seen, self._over)),
+            (follow, (self._cluster, self._pods, self._selector, self._see, self._over)),
             (self._teller.tell, (self._told, self._over)),
         ):
             threading.Thread(target=target, args=args, daemon=True).start()
+
+    def _see(self, pod: Object, gone: bool) -> None:
+        """A pod as it looks now; one that only the meter's finalizer holds is as good as gone."""
+        uid = pod["metadata"]["uid"]
+        if uid not in self._over_uids:
+            over = finalizer.is_over(pod)
+            self._teller.see(pod, gone or over)
+            if over:
+                self._over_uids.add(uid)
+        if gone:
+            self._over_uids.discard(uid)
 
     def _events_of(self, uid: str) -> Sequence[Object]:
         try:
@@ -252,12 +229,3 @@ class KubernetesGang:
             for change in told
             if change.reason
         ]
-
-
-@contextlib.contextmanager
-def _already_gone() -> Iterator[None]:
-    try:
-        yield
-    except Refused as error:
-        if error.status not in (404, 409):  # 409: its name is another life's by now
-            raise

@@ -59,6 +59,7 @@ def gang_here(
         deadline_seconds=deadline_seconds,
         owner=owner_of(pod),
         store_ports=store_ports(),
+        metered=bool(os.environ.get("TALLY_METER_URL")),
     )
     like = like_own_pod(pod)
     if machine_type is None:

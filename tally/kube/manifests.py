@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tally.kube.template import Object, WorkerTemplate, pod_spec
+from tally.kube.template import METRICS_PORT, Object, WorkerTemplate, pod_spec
 
 COORDINATOR_LOST = 75
 GANG = "tally.dev/gang"
 RUN = "tally.dev/run"
 KFP_RUN = "pipeline/runid"
 CONDUCTOR = "tally.dev/conductor"
+FINALIZER = "tally.dev/metered"
+SCRAPER = {"app.kubernetes.io/name": "prometheus"}
 _UNLIMITED = 2**31 - 1
 _NAME_LENGTH = 52  # a worker's host name adds the move and its index, and has 63 at most
 _METADATA_SERVERS = {"169.254.169.254/32": (80,), "169.254.169.252/32": (987, 988)}
@@ -33,6 +35,7 @@ class GangSpec:
         kept_seconds: the Job's record stays so long after its end.
         owner: an ownerReference without `controller`: the Workflow; the gang goes with it.
         store_ports: TCP ports outside the gang that workers reach: those of the store.
+        metered: a meter is there; pods stay until it has kept when they ended.
     """
 
     run_id: str
@@ -46,6 +49,7 @@ class GangSpec:
     kept_seconds: int = 600
     owner: Mapping[str, Any] | None = None
     store_ports: tuple[int, ...] = (443,)
+    metered: bool = False
 
     @property
     def name(self) -> str:
@@ -172,6 +176,7 @@ def _job(spec: GangSpec, template: WorkerTemplate, workers: int, move: int, meta
                 "metadata": {
                     "labels": meta["labels"],
                     "annotations": {"sidecar.istio.io/inject": "false"},
+                    **({"finalizers": [FINALIZER]} if spec.metered else {}),
                 },
                 "spec": pod,
             },
@@ -192,8 +197,10 @@ def failure_rules() -> list[Object]:
 
 
 def _policy(spec: GangSpec, meta: Object) -> Object:
-    """Workers hear one another; they reach one another, the run's own pods, DNS and the store."""
+    """Workers hear one another, and Prometheus on their metrics' port; they reach one another, the
+    run's own pods, DNS and the store."""
     gang = {"podSelector": {"matchLabels": {GANG: spec.name}}}
+    scraper = {"namespaceSelector": {}, "podSelector": {"matchLabels": SCRAPER}}
     run = {"podSelector": {"matchLabels": {KFP_RUN: label_value(spec.run_id)}}}
     port = int(spec.coordinator.rpartition(":")[2])
     dns = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
@@ -215,7 +222,7 @@ def _policy(spec: GangSpec, meta: Object) -> Object:
         "spec": {
             "podSelector": {"matchLabels": {GANG: spec.name}},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": [gang]}],
+            "ingress": [{"from": [gang]}, {"from": [scraper], "ports": _tcp(METRICS_PORT)}],
             "egress": egress,
         },
     }

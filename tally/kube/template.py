@@ -10,6 +10,7 @@ from tally.machines.shape import Gpu, Tpu
 
 USER = 65532
 GRACE_SECONDS = 5
+METRICS_PORT = 9464
 TOKEN_FOLDER = "/var/run/tally"  # noqa: S105
 _LOST_NODE_SECONDS = 10
 
@@ -198,6 +199,7 @@ def pod_spec(
                 "imagePullPolicy": template.pull_policy,
                 "command": list(template.command),
                 "env": _environment(template, coordinator, prefix),
+                "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
                 "resources": resources(template),
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 "securityContext": {
@@ -245,6 +247,7 @@ def _environment(template: WorkerTemplate, coordinator: str, prefix: str) -> lis
         {"name": "TALLY_COORDINATOR", "value": coordinator},
         {"name": "TALLY_TOKEN_FILE", "value": f"{TOKEN_FOLDER}/token"},
         {"name": "TALLY_CACHE", "value": "/cache"},
+        {"name": "TALLY_METRICS_PORT", "value": str(METRICS_PORT)},
         *({"name": name, "value": value} for name, value in template.environment.items()),
         *(
             {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 from following import Told
+from metering import MACHINES, MeterProcess, account
 from objects import IMAGE, PROJECT, STAND_IN, apply, until_true
+from watched import Watched
 
 from tally.kube.cluster import Cluster
 from tally.kube.gang import KubernetesGang
@@ -112,3 +114,62 @@ def gang_of(conductor: Cluster) -> Iterator[Callable[..., tuple[KubernetesGang, 
     yield make
     for gang in made:
         gang.stop(0)
+
+
+@pytest.fixture
+def kubeconfig(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Path]:
+    """The meter's: it may do what its manifests say and nothing more."""
+    for config in account(cluster, namespace):
+        path = tmp_path / "meter.kubeconfig"
+        path.write_text(yaml.safe_dump(config))
+        yield path
+
+
+@pytest.fixture
+def machine_type(cluster: Cluster) -> Iterator[None]:
+    """Every real node is of the machine type `metered`."""
+    nodes = [
+        node["metadata"]["name"]
+        for node in cluster.request("GET", "api/v1/nodes")["items"]
+        if "tally.dev/fake" not in node["metadata"]["labels"]
+    ]
+
+    def label(value: str | None) -> None:
+        body = {"metadata": {"labels": {"tally.dev/machine-type": value}}}
+        for node in nodes:
+            cluster.request("PATCH", f"api/v1/nodes/{node}", body)
+
+    label("metered")
+    yield
+    label(None)
+
+
+@pytest.fixture
+def meter_of(
+    kubeconfig: Path, machine_type: None, tmp_path: Path
+) -> Iterator[Callable[..., MeterProcess]]:
+    """A meter that is not started yet; ended when the test is over."""
+    machines = tmp_path / "machines"
+    machines.mkdir()
+    (machines / "own.yaml").write_text(MACHINES)
+    made: list[MeterProcess] = []
+
+    def make(
+        ledger_url: str = f"sqlite:///{tmp_path}/ledger.db", **environment: str
+    ) -> MeterProcess:
+        name = f"meter-{len(made)}"
+        given = {"TALLY_MACHINES": str(machines), **environment}
+        made.append(MeterProcess(tmp_path, kubeconfig, ledger_url, given, name=name))
+        return made[-1]
+
+    yield make
+    for meter in made:
+        if meter.process is not None:
+            meter.kill()
+
+
+@pytest.fixture
+def watched(cluster: Cluster, namespace: str) -> Iterator[Watched]:
+    made = Watched(cluster, namespace)
+    yield made
+    made.stop()

@@ -191,11 +191,25 @@ def test_the_policy_lets_nobody_in_but_the_gang_and_out_to_what_it_needs() -> No
     gang = {"podSelector": {"matchLabels": {"tally.dev/gang": spec().name}}}
     assert policy["podSelector"] == gang["podSelector"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
-    assert policy["ingress"] == [{"from": [gang]}]
+    own, scraped = policy["ingress"]
+    assert own == {"from": [gang]}
+    (scraper,) = scraped["from"]
+    assert scraper["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "prometheus"}}
+    (worker,) = pod_of(objects)["containers"]
+    assert [p["containerPort"] for p in worker["ports"]] == [p["port"] for p in scraped["ports"]]
     open_to_all = [rule for rule in policy["egress"] if "to" not in rule]
     ports = {entry["port"] for rule in open_to_all for entry in rule["ports"]}
     assert ports == {53, 9000}
     assert [r["ports"][0]["port"] for r in policy["egress"] if "runid" in json.dumps(r)] == [7070]
+
+
+def test_pods_wait_for_a_meter_only_where_there_is_one() -> None:
+    def meta(metered: bool) -> Any:
+        job = gang_objects(spec(metered=metered), template(), TOKEN, 1).job
+        return job["spec"]["template"]["metadata"]
+
+    assert meta(True)["finalizers"] == ["tally.dev/metered"]
+    assert "finalizers" not in meta(False)
 
 
 def test_the_gang_goes_with_its_owner() -> None:

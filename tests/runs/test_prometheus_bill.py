@@ -25,51 +25,65 @@ READY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What one scrape of one meter said of one step and phase; ago in seconds."""
+class Scrape:
+    """What one scrape of one meter said of a run, by step, phase and team; ago in seconds.
+
+    Each run has a meter of its own at first, and may get another.
+    """
 
     run: str
-    step: str
-    usd: float
+    usd: dict[tuple[str, ...], float]
     ago: float = 60.0
-    phase: str = "work"
-    meter: str = "10.0.0.1:8080"
-    team: str = "team-a"
+    meter: str = "first"
 
-    def line(self, now: float) -> str:
-        labels = {
-            "run": self.run, "pipeline": "cnn", "step": self.step, "team": self.team,
-            "machine_type": "n1-standard-4", "phase": self.phase, "instance": self.meter,
-        }  # fmt: skip
-        told = ",".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
-        return f"tally_cost_usd_total{{{told}}} {self.usd!r} {now - self.ago:.3f}"
+    def samples(self, now: float) -> Iterator[tuple[str, str, float]]:
+        """Metric, the rest of the line without its time, and when."""
+        at, instance = round(now - self.ago, 3), f"{self.meter}.{self.run}:8080"
+        for (step, phase, *team), usd in self.usd.items():
+            labels = {
+                "run": self.run, "pipeline": "cnn", "step": step, "team": "".join(team) or "team-a",
+                "machine_type": "n1-standard-4", "phase": phase, "instance": instance,
+            }  # fmt: skip
+            told = ",".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
+            yield "tally_cost_usd_total", f"{{{told}}} {usd!r}", at
+        told = f'{{instance="{instance}"}} {at - 1:.3f}'
+        yield "tally_meter_snapshot_timestamp_seconds", told, at
 
 
-SAMPLES = [
+WORK, STARTUP, RESTART = ("train", "work"), ("train", "startup"), ("train", "restart")
+OTHER = "other"
+SCRAPES = [
     # counters that grow; a meter that was restarted goes on from the ledger, under another address
-    Sample("run-whole", "prepare", 0.1, 900),
-    Sample("run-whole", "prepare", 0.25, 800),
-    Sample("run-whole", "prepare", 0.25, meter="10.0.0.2:8080"),
-    Sample("run-whole", "train", 0.5, 900),
-    Sample("run-whole", "train", 2.0, meter="10.0.0.2:8080"),
-    Sample("run-whole", "train", 0.125, phase="restart", meter="10.0.0.2:8080"),
-    Sample("run-whole", "train", 0.0, phase="queue", meter="10.0.0.2:8080"),
-    # two machine types of one step, and a gang of two teams' clusters
-    Sample("run-teams", "train", 1.0),
-    Sample("run-teams", "train", 0.5, team="team-b"),
-    Sample("run-once", "train", 5.0),  # born and ended between two scrapes
-    Sample("run-old", "train", 3.0, 3 * 24 * HOUR_SECONDS),
-    Sample("run-part", "prepare", 1.0, 5 * HOUR_SECONDS),
-    Sample("run-part", "train", 1.0),
+    Scrape("run-whole", {("prepare", "work"): 0.1, WORK: 0.5}, 1000),
+    Scrape("run-whole", {("prepare", "work"): 0.25, WORK: 0.75}, 900),
+    Scrape(
+        "run-whole",
+        {("prepare", "work"): 0.25, WORK: 2.0, RESTART: 0.125, ("train", "queue"): 0.0},
+        meter=OTHER,
+    ),
+    # two teams' clusters in one gang
+    Scrape("run-teams", {(*WORK, "team-a"): 1.0, (*WORK, "team-b"): 0.5}),
+    Scrape("run-once", {WORK: 5.0}),  # born and ended between two scrapes
+    # what was work is known to be lost: a restarted meter says so, the one before could not
+    Scrape("run-lost", {WORK: 5.0, STARTUP: 1.0}, 120),
+    Scrape("run-lost", {WORK: 3.0, RESTART: 2.0, STARTUP: 1.0}, meter=OTHER),
+    Scrape("run-all-lost", {WORK: 5.0, STARTUP: 1.0}, 900),
+    Scrape("run-all-lost", {RESTART: 5.25, STARTUP: 1.0}),
+    # two meters on one ledger, of which the second has read it a second later
+    Scrape("run-two", {WORK: 3.0, STARTUP: 1.0}, 61),
+    Scrape("run-two", {WORK: 2.5, RESTART: 0.75, STARTUP: 1.0}, 60, OTHER),
+    Scrape("run-old", {WORK: 2.0}, 3 * 24 * HOUR_SECONDS + 300),
+    Scrape("run-old", {WORK: 3.0}, 3 * 24 * HOUR_SECONDS),
 ]
 
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a Prometheus that has scraped SAMPLES."""
+    """The URL of a Prometheus that has made SCRAPES."""
     folder = tmp_path_factory.mktemp("prometheus")
     now = time.time()
-    lines = sorted(one.line(now) for one in SAMPLES)
+    samples = sorted({one for scrape in SCRAPES for one in scrape.samples(now)}, key=in_order)
+    lines = [f"{metric}{rest} {at:.3f}" for metric, rest, at in samples]
     text = "\n".join(["# TYPE tally_cost_usd counter", *lines, "# EOF", ""])
     (folder / "samples").write_text(text)
     (folder / "prometheus.yml").write_text("{}\n")
@@ -97,6 +111,10 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def in_order(sample: tuple[str, str, float]) -> tuple[str, float]:
+    return sample[0], sample[2]
 
 
 def free_port() -> int:
@@ -187,15 +205,29 @@ def test_a_run_that_the_ledger_does_not_have_is_told_alone(
 
 @pytest.mark.program("prometheus")
 def test_a_run_between_two_scrapes_is_in_the_total(prometheus: str) -> None:
-    assert scraped_usd(prometheus, "run-once", "1h") == {("train", "work"): Decimal(5)}
+    assert scraped_usd(prometheus, "run-once", "1h") == {WORK: Decimal(5)}
+
+
+@pytest.mark.program("prometheus")
+@pytest.mark.parametrize(
+    ("run", "usd"),
+    [
+        pytest.param("run-lost", {WORK: 3, RESTART: 2, STARTUP: 1}, id="work became restart"),
+        pytest.param("run-all-lost", {RESTART: 5.25, STARTUP: 1}, id="all of it, one address"),
+        pytest.param("run-two", {WORK: 2.5, RESTART: 0.75, STARTUP: 1}, id="two meters"),
+    ],
+)
+def test_what_meters_call_otherwise_than_before_counts_once(
+    prometheus: str, run: str, usd: dict[tuple[str, str], float]
+) -> None:
+    assert scraped_usd(prometheus, run, "1h") == usd
 
 
 @pytest.mark.program("prometheus")
 @pytest.mark.parametrize(
     ("run", "within", "says"),
     [
-        pytest.param("run-old", "1h", r'RANGE: .*run-old", got 1h.*RANGE=90d', id="range"),
-        pytest.param("run-part", "2h", r"RANGE: .*nothing of prepare;", id="range misses a step"),
+        pytest.param("run-old", "1h", r'RANGE: .*run-old" .*got 1h.*RANGE=90d', id="range"),
         pytest.param("run-none", "30d", r'run: .*got "run-none"', id="run"),
         pytest.param('x"} or vector(1) #', "30d", r"run: .*vector\(1\)", id="run with PromQL"),
         pytest.param("run\nold", "30d", r"run: ", id="run with a newline"),
@@ -212,8 +244,7 @@ def test_what_prometheus_does_not_have_is_one_line(
 
 @pytest.mark.program("prometheus")
 def test_a_range_that_reaches_back_far_enough_finds_all(prometheus: str) -> None:
-    assert scraped_usd(prometheus, "run-old", "4d") == {("train", "work"): Decimal(3)}
-    assert len(scraped_usd(prometheus, "run-part", "1d")) == 2
+    assert scraped_usd(prometheus, "run-old", "4d") == {WORK: Decimal(3)}
 
 
 def test_nobody_there_is_one_line(tally_home: Path) -> None:

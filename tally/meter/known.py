@@ -1,0 +1,226 @@
+"""What the meter knows of the cluster's pods and nodes, and which of it the ledger has. No I/O."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tally.costing.nodes import Node
+from tally.costing.usage import Usage
+from tally.kube import sampling
+from tally.kube.finalizer import is_carried, is_let_go
+from tally.kube.quantities import microseconds
+from tally.kube.template import Object
+from tally.meter import slimming
+from tally.meter.kubelet import PodSample
+
+SETTLED_MICROSECONDS = 600 * 10**6  # after its end nothing of a pod changes any more
+_AWAY_MICROSECONDS = 90 * 10**6  # who has not seen a pod for longer was not looking
+
+
+@dataclass
+class KnownPod:
+    """A pod.
+
+    Attributes:
+        object: as it looked last, without what no row needs.
+        seen_microseconds: when the API server last had it, or when it let it go.
+        gone: the API server shows it no more, or only because finalizers hold it.
+        is_listed: the API server shows it still.
+        is_missing: a list did not have it, and nothing has been told of it since.
+        node_uid: of the node that it has, as long as that is known.
+        rows: as they were made last.
+        samples: of what it uses.
+        is_due: it has changed since its rows were made.
+        made_microseconds: when they were made last.
+        kept_microseconds: since when the ledger has rows that all have ended; None while not.
+    """
+
+    object: Object
+    seen_microseconds: int
+    gone: bool = False
+    is_listed: bool = True
+    is_missing: bool = False
+    node_uid: str = ""
+    rows: tuple[Usage, ...] = ()
+    samples: sampling.Samples | None = None
+    is_due: bool = True
+    made_microseconds: int = 0
+    kept_microseconds: int | None = None
+
+    @property
+    def uid(self) -> str:
+        """The pod's."""
+        return str(self.object["metadata"]["uid"])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its rows all have ends."""
+        return bool(self.rows) and all(row.end_microseconds is not None for row in self.rows)
+
+    @property
+    def waits_for_us(self) -> bool:
+        """Whether the meter's finalizer can be taken off it: the ledger has how it ended."""
+        return self.kept_microseconds is not None and self.is_listed and is_carried(self.object)
+
+
+@dataclass
+class KnownNode:
+    """A node.
+
+    Attributes:
+        object: as it looked last.
+        seen_microseconds: when the API server last had it.
+        gone: the API server shows it no more.
+        is_missing: as of a pod.
+        heard_microseconds: when its Lease was last renewed; None where it has none.
+        life: the newest interval of its life.
+        is_due, made_microseconds: as of a pod.
+    """
+
+    object: Object
+    seen_microseconds: int
+    gone: bool = False
+    is_missing: bool = False
+    heard_microseconds: int | None = None
+    life: Node | None = None
+    is_due: bool = True
+    made_microseconds: int = 0
+
+    @property
+    def name(self) -> str:
+        """The node's."""
+        return str(self.object["metadata"]["name"])
+
+
+@dataclass
+class Known:
+    """All pods and nodes by uid; for one thread."""
+
+    pods: dict[str, KnownPod] = field(default_factory=dict)
+    nodes: dict[str, KnownNode] = field(default_factory=dict)
+    _rows: dict[str, tuple[Usage, ...]] = field(default_factory=dict)  # recalled, of who is to come
+    _lives: dict[str, Node] = field(default_factory=dict)
+    _named: dict[tuple[str, str], str] = field(default_factory=dict)  # pods by namespace, name
+    _nodes_named: dict[str, str] = field(default_factory=dict)
+
+    def recall(self, rows: Mapping[str, tuple[Usage, ...]], lives: Mapping[str, Node]) -> None:
+        """What was written before of pods and nodes that are to be seen, by uid."""
+        self._rows, self._lives = dict(rows), dict(lives)
+
+    def see_pod(self, pod: Object, at_microseconds: int, *, gone: bool) -> None:
+        """A pod as the API server shows it; where gone, as it looked last."""
+        uid, meta = str(pod["metadata"]["uid"]), pod["metadata"]
+        known = self.pods.get(uid)
+        if known is None:
+            rows = self._rows.pop(uid, ())
+            heard = max((row.stop_microseconds for row in rows), default=at_microseconds)
+            known = self.pods[uid] = KnownPod(slimming.pod(pod), min(heard, at_microseconds))
+            known.rows = rows
+        elif known.kept_microseconds is None or not _is_settled(known, at_microseconds):
+            known.object, known.is_due = slimming.pod(pod), True
+        self._named[meta["namespace"], meta["name"]] = uid
+        known.is_listed, known.is_missing = not gone, False
+        if known.gone:
+            return  # when it went is known
+        if gone or is_let_go(pod):
+            known.gone = True
+            at_microseconds = _went(known, at_microseconds)
+        known.seen_microseconds = at_microseconds
+
+    def see_node(self, node: Object, at_microseconds: int, *, gone: bool) -> None:
+        """A node as the API server shows it; where gone, as it looked last."""
+        uid = str(node["metadata"]["uid"])
+        known = self.nodes.setdefault(uid, KnownNode(node, at_microseconds))
+        known.life = known.life or self._lives.pop(uid, None)
+        known.object = slimming.node(node)
+        known.seen_microseconds, known.gone, known.is_due = at_microseconds, gone, True
+        known.is_missing = False
+        if not gone:
+            self._nodes_named[known.name] = uid
+
+    def listed(self, kind: str, uids: Iterable[str], asked_microseconds: int) -> bool:
+        """What a list says. Who is missing in two, and was not told of between them, has gone, at
+        the last time that it was seen: of most, the end is told a moment after the first.
+
+        Args:
+            kind: "pods" or "nodes".
+            uids: all that there are.
+            asked_microseconds: when the list was asked for.
+
+        Returns:
+            Whether somebody is missing for the first time.
+        """
+        there, missing = set(uids), False
+        known: Mapping[str, KnownPod | KnownNode] = self.pods if kind == "pods" else self.nodes
+        for uid, one in known.items():
+            was_missing, one.is_missing = one.is_missing, uid not in there
+            if not one.is_missing:
+                if not one.gone:
+                    one.seen_microseconds = max(one.seen_microseconds, asked_microseconds)
+            elif one.seen_microseconds >= asked_microseconds:
+                one.is_missing = False  # it came after the list
+            elif was_missing:
+                if isinstance(one, KnownPod):
+                    one.is_listed = False
+                if not one.gone:
+                    one.gone = one.is_due = True
+            else:
+                missing = missing or not one.gone
+        return missing
+
+    def heard(self, node: str, at_microseconds: int) -> None:
+        """A node's Lease was renewed."""
+        known = self.nodes.get(self._nodes_named.get(node, ""))
+        if known is not None:
+            known.heard_microseconds = max(at_microseconds, known.heard_microseconds or 0)
+
+    def sampled(self, sample: PodSample) -> None:
+        """A pod's use was looked at."""
+        known = self.pods.get(self._named.get((sample.namespace, sample.name), ""))
+        if known is None or known.has_ended:
+            return
+        created = microseconds(known.object["metadata"]["creationTimestamp"]) or 0
+        if sample.at_microseconds >= created:  # else it is of an earlier pod of this name
+            known.samples = sampling.seen(
+                known.samples,
+                sample.at_microseconds,
+                sample.cpu_core_seconds,
+                sample.working_set_bytes,
+            )
+
+    def node_of(self, pod: KnownPod) -> KnownNode | None:
+        """The node that a pod has or had; None where it is not known."""
+        if not pod.node_uid:
+            pod.node_uid = self._nodes_named.get(pod.object["spec"].get("nodeName", ""), "")
+        return self.nodes.get(pod.node_uid)
+
+    def forget(self, now_microseconds: int) -> None:
+        """Let go of what is over and in the ledger."""
+        for uid, pod in list(self.pods.items()):
+            if pod.kept_microseconds is None:
+                continue
+            if not pod.is_listed:
+                meta = pod.object["metadata"]
+                if self._named.get((meta["namespace"], meta["name"])) == uid:
+                    del self._named[meta["namespace"], meta["name"]]
+                del self.pods[uid]
+            elif pod.object["spec"] and _is_settled(pod, now_microseconds):
+                pod.object, pod.rows, pod.samples = slimming.stub(pod.object), pod.rows[-1:], None
+        used = {pod.node_uid for pod in self.pods.values()}
+        for uid, node in list(self.nodes.items()):
+            if node.gone and not node.is_due and uid not in used:
+                if self._nodes_named.get(node.name) == uid:
+                    del self._nodes_named[node.name]
+                del self.nodes[uid]
+
+
+def _went(pod: KnownPod, now_microseconds: int) -> int:
+    """When a pod went that is gone now: now, unless nobody has looked for long."""
+    if now_microseconds - pod.seen_microseconds < _AWAY_MICROSECONDS:
+        return now_microseconds
+    asked = microseconds(pod.object["metadata"].get("deletionTimestamp")) or 0
+    return min(now_microseconds, max(pod.seen_microseconds, asked))
+
+
+def _is_settled(pod: KnownPod, now_microseconds: int) -> bool:
+    kept = pod.kept_microseconds
+    return kept is not None and now_microseconds - kept > SETTLED_MICROSECONDS

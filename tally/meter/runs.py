@@ -1,0 +1,119 @@
+"""Runs, as far as pods tell of them: whose they are, since when, until when, how they ended. Pure.
+
+The cluster's own record of a KFP run is a Workflow, which the meter may not read. So a run begins
+with its first pod, and has ended when none has been there for ten minutes: then it has failed where
+the last try of one of its tasks has. A pod that comes later opens it again.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from tally.costing.runs import RunRecord
+from tally.kube.manifests import GANG
+from tally.meter.known import Known, KnownPod
+
+QUIET_MICROSECONDS = 600 * 10**6
+_REMEMBERED_MICROSECONDS = 7 * 24 * 3600 * 10**6
+_ABOUT_MICROSECONDS = 2 * 10**6  # an end may be told anew, to the second
+_NODE_NAME = "workflows.argoproj.io/node-name"
+_TRY = re.compile(r"\(\d+\)$")
+
+
+@dataclass
+class _Seen:
+    """A run.
+
+    Attributes:
+        record: as the ledger has it.
+        lasted_microseconds: when a pod of it was last there.
+        failed: by task, of its last try, when that began and whether it failed.
+    """
+
+    record: RunRecord
+    lasted_microseconds: int
+    failed: dict[str, tuple[int, bool]] = field(default_factory=dict)
+
+
+class Runs:
+    """All runs of the cluster that go on or have ended within a week."""
+
+    def __init__(self, value_of_hour_usd: float = 0.0) -> None:
+        """None yet.
+
+        Args:
+            value_of_hour_usd: what an hour of waiting for one is worth.
+        """
+        self.value_of_hour_usd = value_of_hour_usd
+        self._runs: dict[str, _Seen] = {}
+
+    def recall(self, records: Iterable[RunRecord], now: int) -> None:
+        """Take up what the ledger has."""
+        for record in records:
+            ended = record.ended_at_microseconds
+            if record.engine == "cluster" and (ended or now) > now - _REMEMBERED_MICROSECONDS:
+                seen = _Seen(record, ended or record.created_at_microseconds)
+                self._runs.setdefault(record.id, seen)
+
+    def look(self, known: Known, now: int) -> tuple[list[RunRecord], list[RunRecord]]:
+        """Runs that have begun, and runs whose state has changed."""
+        begun = []
+        for pod in known.pods.values():
+            if not pod.rows or not (run_id := pod.rows[0].run_id):
+                continue
+            if run_id not in self._runs:
+                record = self._begun(pod)
+                self._runs[run_id] = _Seen(record, record.created_at_microseconds)
+                begun.append(record)
+            # a label is anybody's word: a run is its namespace's alone
+            if pod.rows[0].namespace == self._runs[run_id].record.team:
+                _see(self._runs[run_id], pod, now)
+        changed = []
+        for run_id, seen in list(self._runs.items()):
+            if (record := _now(seen, now)) is not seen.record:
+                seen.record = record
+                changed.append(record)
+            elif now - seen.lasted_microseconds > _REMEMBERED_MICROSECONDS:
+                del self._runs[run_id]
+        return begun, changed
+
+    def _begun(self, pod: KnownPod) -> RunRecord:
+        first = pod.rows[0]
+        return RunRecord(
+            id=first.run_id,
+            pipeline=first.pipeline,
+            state="running",
+            created_at_microseconds=first.start_microseconds,
+            value_of_hour_usd=self.value_of_hour_usd,
+            engine="cluster",
+            team=first.namespace,
+        )
+
+
+def _see(seen: _Seen, pod: KnownPod, now: int) -> None:
+    last = pod.rows[-1]
+    stop = last.stop_microseconds if pod.has_ended else now
+    seen.lasted_microseconds = max(seen.lasted_microseconds, stop)
+    meta = pod.object["metadata"]
+    if not pod.has_ended or not pod.object["spec"] or GANG in (meta.get("labels") or {}):
+        return  # a worker's end is its conductor's matter
+    task = _TRY.sub("", (meta.get("annotations") or {}).get(_NODE_NAME) or meta["name"])
+    began = pod.rows[0].start_microseconds
+    if began >= seen.failed.get(task, (0, False))[0]:
+        seen.failed[task] = began, pod.object["status"].get("phase") == "Failed"
+
+
+def _now(seen: _Seen, now: int) -> RunRecord:
+    """The record as it should be; the same one where nothing has changed."""
+    record = seen.record
+    ended = record.ended_at_microseconds
+    if ended is not None and seen.lasted_microseconds > ended + _ABOUT_MICROSECONDS:
+        return replace(record, state="running", ended_at_microseconds=None)
+    if ended is None and now - seen.lasted_microseconds > QUIET_MICROSECONDS:
+        failed = any(failed for _, failed in seen.failed.values())
+        return replace(
+            record,
+            state="failed" if failed else "succeeded",
+            ended_at_microseconds=seen.lasted_microseconds,
+        )
+    return record

@@ -1,0 +1,90 @@
+"""Bills of a cluster's runs from a real ledger: alone, among all, and beside what nobody pays."""
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+import pytest
+from clusters import SECOND, a_node, a_pod, any_clusters
+from histories import record
+from hypothesis import HealthCheck, given, settings
+
+from tally.costing.cluster_tables import nodes as nodes_table
+from tally.costing.database import writing
+from tally.costing.ledger import Ledger, open_ledger
+from tally.costing.node_shares import NodeAccount, share_nodes
+from tally.costing.nodes import Node
+from tally.costing.tables import usage as usage_table
+from tally.costing.usage import Usage
+
+Cluster = tuple[list[Node], list[Usage]]
+
+
+def by_node(accounts: Iterable[NodeAccount]) -> list[tuple[str, int, int, int, int]]:
+    return sorted(
+        (
+            one.node.node_uid,
+            one.life_microseconds,
+            one.workload_microseconds,
+            one.overhead_microseconds,
+            one.idle_microseconds,
+        )
+        for one in accounts
+    )
+
+
+@pytest.fixture
+def ledger() -> Iterator[Ledger]:
+    with open_ledger() as opened:
+        yield opened
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(cluster=any_clusters(pods=5))
+def test_a_ledger_bills_runs_alone_as_among_all_and_accounts_for_the_rest(
+    ledger: Ledger, cluster: Cluster
+) -> None:
+    nodes, rows = cluster
+    with writing(ledger.engine) as connection:
+        connection.execute(usage_table.delete())
+        connection.execute(nodes_table.delete())
+    ledger.write_nodes(nodes)
+    ledger.write_usage(rows)
+    for run in ("a", "b"):
+        ledger.put_run(record(run))
+    together = {bill.run_id: bill for bill in ledger.bills()}
+    assert together == {run: ledger.bill(run) for run in ("a", "b")}
+    period = ledger.period(-SECOND, 10_000 * SECOND)
+    assert by_node(period.accounts) == by_node(share_nodes(rows, nodes).accounts)
+    workload = sum((one.workload_usd for one in period.accounts), Decimal(0))
+    runs = sum((bill.hardware_usd for bill in together.values()), Decimal(0))
+    others = sum((c.hardware_usd for c in period.charges if not c.usage.run_id), Decimal(0))
+    assert abs(runs + others - workload) <= Decimal(len(rows) + 3).scaleb(-14)
+
+
+def test_a_pod_that_began_after_its_node_was_last_heard_of_does_not_pay_for_a_whole_machine(
+    ledger: Ledger,
+) -> None:
+    ledger.write_nodes([a_node(0, None, heartbeat_at_microseconds=100 * SECOND)])
+    ledger.write_usage([a_pod(130, None, heartbeat_at_microseconds=150 * SECOND)])
+    ledger.put_run(record("run"))
+    share = Decimal(20) / 3600 / 8  # an eighth of 1 USD an hour for 20 s
+    assert ledger.bill("run").hardware_usd <= share
+    assert sum(bill.hardware_usd for bill in ledger.bills()) <= share
+    period = ledger.period(120 * SECOND, 200 * SECOND)
+    assert sum(one.hardware_usd for one in period.charges) <= share
+
+
+def test_a_pod_in_its_nodes_second_life_pays_for_that_one(ledger: Ledger) -> None:
+    ledger.put_run(record("run"))
+    ledger.write_nodes([a_node(0, 1000), a_node(1000, 3600)])
+    ledger.write_usage([a_pod(1200, 1560)])
+    assert ledger.bill("run").hardware_usd == Decimal("0.0125")
+    assert [bill.hardware_usd for bill in ledger.bills()] == [Decimal("0.0125")]
+
+
+def test_pods_of_a_node_that_was_never_written_are_billed_by_cores(ledger: Ledger) -> None:
+    ledger.put_run(record("run"))
+    ledger.write_usage([a_pod(0, 360, "a"), a_pod(0, 360, "b", run_id="", cpu_request_cores=3.0)])
+    assert ledger.bill("run").hardware_usd == Decimal("0.025")

@@ -1,0 +1,179 @@
+"""A ledger that the Tally before wrote opens, and bills what it billed then; a newer one does not.
+
+schema_1/ holds what the last Tally of schema 1 wrote: four runs (two on one machine at once, one
+killed and resumed, one that died with its only row open), and the bills that it made of them.
+"""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clusters import a_node, a_pod
+from sqlalchemy import MetaData, Table, create_engine, make_url
+from test_ledger_faults import file, one_line, start
+
+from tally.costing.database import writing
+from tally.costing.ledger import Ledger, open_ledger
+from tally.costing.tables import SCHEMA
+from tally.errors import RunError, SchemaError
+
+BEFORE = Path(__file__).parent / "schema_1"
+BILLS: list[dict[str, Any]] = json.loads((BEFORE / "bills.json").read_text())
+TABLES = ("runs", "usage")
+Rows = list[tuple[Any, ...]]
+
+
+@pytest.fixture
+def before() -> dict[str, Rows]:
+    """A ledger of schema 1 where this test's is; its tables' rows."""
+    file().parent.mkdir(parents=True, exist_ok=True)
+    with sqlite3.connect(file()) as plain:
+        plain.executescript((BEFORE / "ledger.sql").read_text())
+        return {name: rows(plain.execute, name) for name in TABLES}
+
+
+def rows(execute: Callable[[str], Any], table: str) -> Rows:
+    key = {"runs": "id", "usage": "usage_id"}[table]
+    return [tuple(row) for row in execute(f'SELECT * FROM "{table}" ORDER BY {key}').fetchall()]
+
+
+def version() -> int:
+    with sqlite3.connect(file()) as plain:
+        return int(plain.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+
+def bills_as_then(ledger: Ledger) -> None:
+    """Every word that the bill had then still says the same; it may have learnt new ones."""
+    now = [bill.as_json() for bill in ledger.bills()]
+    assert [bill["run_id"] for bill in now] == [bill["run_id"] for bill in BILLS]
+    for bill, then in zip(now, BILLS, strict=True):
+        assert {name: bill[name] for name in then if name != "schema"} == {
+            name: value for name, value in then.items() if name != "schema"
+        }
+
+
+def works(ledger: Ledger) -> None:
+    """What only this schema can hold is held."""
+    ledger.write_nodes([a_node()])
+    ledger.write_usage([a_pod(0, 60, accelerator_count=0.25)])
+    (pod,) = ledger.usage_of_pods(["a"])
+    assert pod.accelerator_count == 0.25
+    assert len(ledger.nodes()) == 1
+    assert ledger.events("run") == []
+    assert ledger.quote("run") is None
+
+
+def test_a_ledger_of_the_schema_before_opens_and_bills_the_same(before: dict[str, Rows]) -> None:
+    assert version() == 1
+    with open_ledger() as ledger:
+        assert version() == SCHEMA
+        bills_as_then(ledger)
+        with sqlite3.connect(file()) as plain:
+            assert {name: rows(plain.execute, name) for name in TABLES} == before
+            assert plain.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        works(ledger)
+        bills_as_then(ledger)
+    with open_ledger() as again:
+        bills_as_then(again)
+
+
+def test_an_old_ledgers_own_rows_are_still_theirs(before: dict[str, Rows]) -> None:
+    """The same write again is the same interval, also across the schemas."""
+    with open_ledger() as ledger:
+        found = ledger.usage()
+        assert len(found) == len(before["usage"])
+        ledger.write_usage(found)
+        assert sorted(map(repr, ledger.usage())) == sorted(map(repr, found))
+        (failed,) = (one for one in found if one.end_microseconds is None)
+        assert (failed.accelerator, failed.accelerator_count, failed.spot) == ("l4", 2, True)
+
+
+def test_processes_that_open_an_old_ledger_at_once_migrate_it_once(
+    before: dict[str, Rows],
+) -> None:
+    writers = [start(name, 3, 10) for name in "abcd"]
+    answers = [writer.communicate(timeout=60) for writer in writers]
+    assert [writer.returncode for writer in writers] == [0] * 4, answers
+    with open_ledger() as ledger:
+        assert len(ledger.usage()) == len(before["usage"]) + 4 * 30
+        bills_as_then(ledger)
+
+
+LIMITED = """
+import resource, signal, sys
+from tally.costing.ledger import open_ledger
+from tally.errors import TallyError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+try:
+    open_ledger()
+except TallyError as error:
+    sys.exit(f"{type(error).__name__}|{error}")
+"""
+
+
+@pytest.mark.parametrize("room", [8_192, 20_000, 40_000])
+def test_a_disk_that_fills_up_in_mid_migration_leaves_the_old_ledger(
+    before: dict[str, Rows], room: int
+) -> None:
+    command = [sys.executable, "-c", LIMITED, str(room)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1, ended
+    kind, message = ended.stderr.strip().split("|")
+    assert kind == "RunError"
+    assert "expected room to write" in one_line(RunError(message))
+    assert version() == 1
+    with open_ledger() as ledger:
+        bills_as_then(ledger)
+        works(ledger)
+
+
+def test_a_newer_ledger_is_refused_with_both_versions_and_left_as_it_is(
+    before: dict[str, Rows],
+) -> None:
+    open_ledger().close()
+    with sqlite3.connect(file()) as plain:
+        plain.execute("UPDATE alembic_version SET version_num = ?", [f"{SCHEMA + 1:04}"])
+    held = file().read_bytes()
+    with pytest.raises(SchemaError) as caught:
+        open_ledger()
+    assert f"version {SCHEMA} or older, got {SCHEMA + 1}" in one_line(caught.value)
+    assert file().read_bytes() == held
+    assert len(before["usage"]) > 0
+
+
+@pytest.mark.program("/usr/lib/postgresql")
+def test_an_old_ledger_on_postgresql_opens_and_bills_the_same(
+    before: dict[str, Rows], url: str
+) -> None:
+    _migrate_to_schema_1(url)
+    with open_ledger(url) as ledger:
+        bills_as_then(ledger)
+        assert len(ledger.usage()) == len(before["usage"])
+        works(ledger)
+
+
+def _migrate_to_schema_1(url: str) -> None:
+    """What SQLite's file holds, in a PostgreSQL of schema 1."""
+    from alembic import command
+    from alembic.config import Config
+
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    old = create_engine(f"sqlite:///{file()}")
+    with writing(engine) as connection, old.connect() as plain:
+        config = Config()
+        config.set_main_option("script_location", "tally.costing:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        found: Sequence[Any]
+        for name in TABLES:
+            table = Table(name, MetaData(), autoload_with=plain)
+            found = plain.execute(table.select()).mappings().all()
+            connection.execute(table.insert(), [dict(row) for row in found])
+    for each in (engine, old):
+        each.dispose()

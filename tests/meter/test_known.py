@@ -1,0 +1,143 @@
+"""What the meter makes of what it is told and of what lists leave out."""
+
+from typing import Any
+
+import pytest
+from told import created, made, node, recorded
+
+from tally.kube.manifests import FINALIZER
+from tally.meter.known import SETTLED_MICROSECONDS, Known
+from tally.meter.kubelet import PodSample
+
+SECOND = 10**6
+RUNNING = recorded("running", creationTimestamp="2026-11-24T10:00:00Z")
+UID = RUNNING["metadata"]["uid"]
+BEGAN = created(RUNNING)
+
+
+def knowing(*pods: Any, at: int = BEGAN + SECOND) -> Known:
+    known = Known()
+    known.see_node(node(), BEGAN, gone=False)
+    for pod in pods:
+        known.see_pod(pod, at, gone=False)
+    return known
+
+
+def open_row(known: Known, now: int, heard: int | None = None) -> Any:
+    (row,) = (row for row in made(known, now, heard).usage if row.end_microseconds is None)
+    return row
+
+
+def test_what_lasts_is_made_every_fifteen_seconds_and_what_is_over_once() -> None:
+    known = knowing(RUNNING)
+    assert len(made(known, BEGAN + 5 * SECOND).usage) == 3
+    assert made(known, BEGAN + 6 * SECOND).usage == []
+    assert made(known, BEGAN + 19 * SECOND).usage == []
+    row = open_row(known, BEGAN + 20 * SECOND)
+    assert row.phase == "work"
+    assert row.heartbeat_at_microseconds == BEGAN + 20 * SECOND
+
+
+def test_nothing_is_known_to_last_for_longer_than_node_and_api_server_were_heard_of() -> None:
+    known = knowing(RUNNING)
+    made(known, BEGAN + 5 * SECOND)
+    row = open_row(known, BEGAN + 300 * SECOND, heard=BEGAN + 40 * SECOND)
+    assert row.heartbeat_at_microseconds == BEGAN + 40 * SECOND
+
+
+def test_a_pod_missing_in_two_lists_ends_when_it_was_last_seen() -> None:
+    known = knowing(RUNNING)
+    made(known, BEGAN + 5 * SECOND)
+    assert not known.listed("pods", [UID], BEGAN + 60 * SECOND)
+    assert known.listed("pods", [], BEGAN + 120 * SECOND)  # look again soon
+    assert open_row(known, BEGAN + 121 * SECOND)
+    assert not known.listed("pods", [], BEGAN + 130 * SECOND)
+    (row,) = made(known, BEGAN + 131 * SECOND).usage
+    assert row.end_microseconds == BEGAN + 60 * SECOND
+
+
+def test_an_end_that_is_told_after_a_list_left_it_out_is_the_end() -> None:
+    known = knowing(RUNNING)
+    made(known, BEGAN + 5 * SECOND)
+    known.listed("pods", [UID], BEGAN + 60 * SECOND)
+    known.listed("pods", [], BEGAN + 120 * SECOND)
+    known.see_pod(RUNNING, BEGAN + 121 * SECOND, gone=True)
+    known.listed("pods", [], BEGAN + 130 * SECOND)
+    (row,) = made(known, BEGAN + 131 * SECOND).usage
+    assert row.end_microseconds == BEGAN + 121 * SECOND
+
+
+def test_a_pod_that_came_after_a_list_was_asked_for_is_not_missing_in_it() -> None:
+    known = knowing(RUNNING, at=BEGAN + 100 * SECOND)
+    for asked in (BEGAN + 90 * SECOND, BEGAN + 95 * SECOND):
+        assert not known.listed("pods", [], asked)
+    assert not known.pods[UID].gone
+
+
+def test_a_pod_that_only_finalizers_hold_has_ended_and_is_let_go_once_it_is_written() -> None:
+    held = recorded(
+        "running", creationTimestamp="2026-11-24T10:00:00Z", finalizers=[FINALIZER],
+        deletionTimestamp="2026-11-24T10:01:00Z", deletionGracePeriodSeconds=0,
+    )  # fmt: skip
+    known = knowing(RUNNING)
+    made(known, BEGAN + 5 * SECOND)
+    known.see_pod(held, BEGAN + 60 * SECOND, gone=False)
+    (row,) = made(known, BEGAN + 61 * SECOND).usage
+    assert row.end_microseconds == BEGAN + 60 * SECOND
+    pod = known.pods[UID]
+    assert not pod.waits_for_us
+    pod.kept_microseconds = BEGAN + 62 * SECOND
+    assert pod.waits_for_us
+    known.forget(BEGAN + 62 * SECOND)
+    assert UID in known.pods
+    known.see_pod(held, BEGAN + 63 * SECOND, gone=True)
+    known.forget(BEGAN + 63 * SECOND)
+    assert UID not in known.pods
+
+
+def test_an_end_that_was_missed_is_not_the_moment_at_which_it_is_heard_of() -> None:
+    known = knowing(RUNNING)
+    made(known, BEGAN + 5 * SECOND)
+    known.see_pod(RUNNING, BEGAN + 600 * SECOND, gone=True)  # after ten minutes without any sign
+    (row,) = made(known, BEGAN + 601 * SECOND).usage
+    assert row.end_microseconds is not None
+    assert row.end_microseconds < BEGAN + 10 * SECOND
+
+
+def test_a_node_that_vanishes_takes_its_pods_along() -> None:
+    known = knowing(RUNNING)
+    made(known, BEGAN + 5 * SECOND)
+    known.heard("node-0", BEGAN + 30 * SECOND)
+    known.see_node(node(), BEGAN + 60 * SECOND, gone=True)
+    after = made(known, BEGAN + 61 * SECOND)
+    (life,) = after.nodes
+    assert life.end_microseconds == BEGAN + 30 * SECOND
+    (row,) = after.usage
+    assert row.end_microseconds == BEGAN + 30 * SECOND
+    known.see_pod(RUNNING, BEGAN + 90 * SECOND, gone=True)  # Kubernetes forgets it later
+    assert made(known, BEGAN + 91 * SECOND).usage == []
+
+
+def test_a_sample_of_an_earlier_pod_of_the_name_is_not_this_ones() -> None:
+    known = knowing(RUNNING)
+    meta = RUNNING["metadata"]
+    for at, cores in ((BEGAN - SECOND, 1000.0), (BEGAN + 10 * SECOND, 2.0)):
+        known.sampled(PodSample(meta["namespace"], meta["name"], at, cores, 1e6))
+    samples = known.pods[UID].samples
+    assert samples is not None
+    assert samples.cpu_core_seconds == 2.0
+    row = open_row(known, BEGAN + 10 * SECOND)
+    assert row.cpu_used_core_seconds == pytest.approx(2.1, rel=0.1)
+
+
+def test_what_has_long_been_over_takes_little_room() -> None:
+    over = recorded("kfp-executor")
+    known = knowing(over, at=created(over) + 60 * SECOND)
+    now = created(over) + 61 * SECOND
+    assert made(known, now).usage
+    (pod,) = known.pods.values()
+    pod.kept_microseconds = now
+    known.forget(now + SETTLED_MICROSECONDS + SECOND)
+    assert pod.object["spec"] == {}
+    known.see_pod(over, now + SETTLED_MICROSECONDS + 2 * SECOND, gone=False)
+    assert made(known, now + SETTLED_MICROSECONDS + 3 * SECOND).usage == []

@@ -1,0 +1,92 @@
+"""Runs begin with their first pod and end when none has been there for ten minutes."""
+
+from typing import Any
+
+import pytest
+from told import created, made, node, recorded
+
+from tally.costing.runs import RunRecord
+from tally.meter.known import Known
+from tally.meter.runs import QUIET_MICROSECONDS, Runs
+
+SECOND = 10**6
+STEP = recorded("kfp-executor")
+RUN = STEP["metadata"]["labels"]["pipeline/runid"]
+NOW = created(STEP) + 60 * SECOND
+
+
+def step(
+    uid: str, *, phase: str = "Succeeded", of_try: int = 0, later: int = 0, **meta: Any
+) -> Any:
+    node_name = f"w(0).root(0).measure(0).executor({of_try})"
+    annotations = STEP["metadata"]["annotations"] | {"workflows.argoproj.io/node-name": node_name}
+    begun = f"2026-11-23T19:0{2 + later}:39Z"
+    pod = recorded(
+        "kfp-executor", uid=uid, name=uid, annotations=annotations, creationTimestamp=begun, **meta
+    )
+    return {**pod, "status": {**pod["status"], "phase": phase}}
+
+
+def looked(runs: Runs, known: Known, now: int) -> tuple[list[RunRecord], list[RunRecord]]:
+    made(known, now)
+    return runs.look(known, now)
+
+
+def knowing(*pods: Any) -> Known:
+    known = Known()
+    known.see_node(node(), NOW, gone=False)
+    for pod in pods:
+        known.see_pod(pod, NOW, gone=False)
+    return known
+
+
+def test_a_run_begins_with_its_first_pod_and_is_its_namespaces() -> None:
+    runs = Runs(value_of_hour_usd=7.0)
+    ((record,), changed) = looked(runs, knowing(step("a"), step("b")), NOW)
+    assert changed == []
+    assert (record.id, record.state, record.engine) == (RUN, "running", "cluster")
+    assert (record.team, record.pipeline) == ("kubeflow", "lab-three-steps")
+    assert record.value_of_hour_usd == 7.0
+    assert record.created_at_microseconds == created(STEP)
+    assert looked(runs, knowing(step("a")), NOW) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("pods", "state"),
+    [
+        ([step("a")], "succeeded"),
+        ([step("a"), step("b", phase="Failed", later=1)], "failed"),
+        ([step("a", phase="Failed"), step("b", of_try=1, later=1)], "succeeded"),
+    ],
+    ids=["all-well", "failed", "tried-again"],
+)
+def test_it_ends_with_its_last_pod_once_none_has_come_for_ten_minutes(
+    pods: list[Any], state: str
+) -> None:
+    runs, known = Runs(), knowing(*pods)
+    looked(runs, known, NOW)
+    last = max(row.stop_microseconds for pod in known.pods.values() for row in pod.rows)
+    assert looked(runs, known, last + QUIET_MICROSECONDS) == ([], [])
+    (_, (record,)) = looked(runs, known, last + QUIET_MICROSECONDS + SECOND)
+    assert (record.state, record.ended_at_microseconds) == (state, last)
+
+
+def test_a_pod_that_comes_later_opens_it_again() -> None:
+    ended = RunRecord(
+        id=RUN, pipeline="p", state="failed", created_at_microseconds=created(STEP) - 3600 * SECOND,
+        value_of_hour_usd=0.0, engine="cluster", team="kubeflow",
+        ended_at_microseconds=created(STEP) - 1800 * SECOND,
+    )  # fmt: skip
+    runs = Runs()
+    runs.recall([ended], NOW)
+    (begun, (record,)) = looked(runs, knowing(step("a")), NOW)
+    assert begun == []
+    assert (record.state, record.ended_at_microseconds) == ("running", None)
+
+
+def test_a_stranger_who_uses_its_label_changes_nothing_of_it() -> None:
+    runs, known = Runs(), knowing(step("a"))
+    looked(runs, known, NOW)
+    known.see_pod(step("b", phase="Failed", later=1, namespace="stranger"), NOW, gone=False)
+    (_, (record,)) = looked(runs, known, NOW + 2 * QUIET_MICROSECONDS)
+    assert record.state == "succeeded"

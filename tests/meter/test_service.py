@@ -1,0 +1,223 @@
+"""The meter as a process, with an API server that stands in for the real one."""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standin import ApiStandIn
+from told import node, recorded
+
+from tally.costing.ledger import open_ledger
+from tally.costing.usage import Usage
+from tally.kube.manifests import FINALIZER
+
+MACHINES = """
+provider: test
+version: "1"
+machine_types:
+  m: {list_price_usd_per_hour: 3.6, software_usd_per_hour: 0.0, discount_percent: 0.0,
+      value_of_hour_usd: 1.0, source: this test, date: 2026-11-24}
+"""
+
+
+def until(is_so: Callable[[], Any], seconds: float = 20) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (answer := is_so()):
+        assert time.monotonic() < deadline, f"not so within {seconds} s"
+        time.sleep(0.05)
+    return answer
+
+
+class Process:
+    """The meter."""
+
+    def __init__(self, folder: Path, api: ApiStandIn) -> None:
+        self.folder, self.url = folder, f"sqlite:///{folder}/ledger.db"
+        (folder / "machines.yaml").write_text(MACHINES)
+        api.write_kubeconfig(folder / "config")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "KUBECONFIG": str(folder / "config"),
+            "TALLY_MACHINES": str(folder / "machines.yaml"),
+            "TALLY_LEDGER_URL": self.url,
+            "TALLY_METER_PORT": str(self.port),
+        }
+        with (folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tally.meter"], env=environment, stdout=log, stderr=log
+            )
+
+    def health(self) -> tuple[int, str]:
+        """/healthz: the status, and what is wrong."""
+        assert self.process.poll() is None, (self.folder / "log").read_text()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as said:
+                return said.status, " ".join(json.load(said)["problems"])
+        except urllib.error.HTTPError as error:
+            return error.code, " ".join(json.load(error)["problems"])
+        except OSError:
+            return 0, ""
+
+    def rows(self) -> list[Usage]:
+        with open_ledger(self.url) as ledger:
+            return ledger.usage()
+
+    def open_rows(self) -> list[Usage]:
+        return [row for row in self.rows() if row.end_microseconds is None]
+
+    def terminate(self) -> float:
+        """Seconds until it had ended by itself."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(10) == 0, (self.folder / "log").read_text()
+        return time.monotonic() - began
+
+
+@pytest.fixture
+def api() -> Iterator[ApiStandIn]:
+    made = ApiStandIn()
+    made.start()
+    made.put("nodes", node(), "ADDED")
+    renew = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime(time.time() + 60))
+    made.put("leases", {"metadata": {"name": "node-0"}, "spec": {"renewTime": renew}}, "ADDED")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def meter(api: ApiStandIn, tmp_path: Path) -> Iterator[Process]:
+    made = Process(tmp_path, api)
+    yield made
+    made.process.kill()
+    made.process.wait()
+
+
+def held_pod() -> dict[str, Any]:
+    """A gang's pod that is over but for the finalizer."""
+    return recorded(
+        "deleted", finalizers=[FINALIZER], deletionTimestamp="2026-11-24T10:01:00Z",
+        deletionGracePeriodSeconds=0,
+    )  # fmt: skip
+
+
+def locked(url: str) -> sqlite3.Connection:
+    """The ledger, held by somebody else."""
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    return connection
+
+
+def test_it_looks_patches_only_its_finalizer_and_asks_for_nothing_else(
+    api: ApiStandIn, meter: Process
+) -> None:
+    until(lambda: meter.health()[0] == 200)
+    api.put("pods", recorded("running"), "ADDED")
+    api.put("pods", held_pod(), "ADDED")
+    until(lambda: len(meter.rows()) == 6)
+    (patch,) = until(lambda: api.patches)
+    name = held_pod()["metadata"]["name"]
+    assert patch[0].endswith(f"/pods/{name}")
+    assert patch[1][-1] == {"op": "remove", "path": "/metadata/finalizers/0"}
+    leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+    assert {path for _, path in api.asked} == {
+        "/version", "/api", "/apis", "/api/v1", "/api/v1/pods", "/api/v1/nodes", leases,
+    }  # fmt: skip
+    with open_ledger(meter.url) as ledger:
+        assert {run.engine for run in ledger.runs()} == {"cluster"}
+
+
+def test_the_finalizer_stays_until_the_ledger_has_the_row(api: ApiStandIn, meter: Process) -> None:
+    until(lambda: meter.health()[0] == 200)
+    holder = locked(meter.url)
+    api.put("pods", held_pod(), "ADDED")
+    until(lambda: "free within" in meter.health()[1], 60)
+    assert api.patches == []
+    holder.execute("ROLLBACK")
+    until(lambda: api.patches, 60)
+    assert len(meter.rows()) == 3
+    until(lambda: meter.health()[0] == 200)
+
+
+def test_sigterm_writes_until_when_everything_lasted(api: ApiStandIn, meter: Process) -> None:
+    until(lambda: meter.health()[0] == 200)
+    api.put("pods", recorded("running"), "ADDED")
+    (before,) = until(meter.open_rows)
+    until(lambda: time.time() * 1e6 - before.heartbeat_at_microseconds > 3e6)
+    assert meter.terminate() < 5
+    (after,) = meter.open_rows()
+    assert after.heartbeat_at_microseconds - before.heartbeat_at_microseconds > 2e6
+
+
+def test_sigterm_ends_it_within_five_seconds_whoever_holds_the_ledger(
+    api: ApiStandIn, meter: Process
+) -> None:
+    until(lambda: meter.health()[0] == 200)
+    holder = locked(meter.url)
+    api.put("pods", recorded("running"), "ADDED")
+    until(lambda: ("GET", "/api/v1/pods") in api.asked)
+    assert meter.terminate() < 5
+    holder.close()
+
+
+def test_without_an_api_server_it_says_so_and_begins_once_there_is_one(tmp_path: Path) -> None:
+    api = ApiStandIn()
+    api.start()
+    api.stop()
+    meter = Process(tmp_path, api)
+    try:
+        until(lambda: "expected to GET version, got no answer" in meter.health()[1])
+        assert meter.health()[0] == 503
+        api.start(api.port)
+        api.put("nodes", node(), "ADDED")
+        until(lambda: meter.health() == (200, ""), 30)
+    finally:
+        meter.process.kill()
+        meter.process.wait()
+        api.stop()
+
+
+def test_an_api_server_that_was_away_is_watched_again(api: ApiStandIn, meter: Process) -> None:
+    until(lambda: meter.health()[0] == 200)
+    api.stop()
+    until(lambda: "leases" in meter.health()[1])
+    api.objects["pods"]["x"] = recorded("running", uid="x")
+    api.start(api.port)
+    until(lambda: {row.pod_uid for row in meter.rows()} == {"x"}, 30)
+    until(lambda: meter.health() == (200, ""), 60)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("TALLY_METER_PORT", "http", "TALLY_METER_PORT: expected a port, 0 to 65535, got http"),
+        ("TALLY_METER_METRICS_OPEN", "yes", "TALLY_METER_METRICS_OPEN: expected 0 or 1, got yes"),
+        ("TALLY_KUBELET_TLS", "/none", "TALLY_KUBELET_TLS: expected cluster, insecure or a file"),
+        ("KUBECONFIG", "", "expected a pod's service account or a kubeconfig, got neither"),
+    ],
+)
+def test_bad_input_is_one_line(
+    tmp_path: Path, api: ApiStandIn, variable: str, value: str, told: str
+) -> None:
+    api.write_kubeconfig(tmp_path / "config")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    environment |= {"KUBECONFIG": str(tmp_path / "config"), variable: value}
+    command = [sys.executable, "-m", "tally.meter"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    assert done.returncode in (1, 2)
+    (line,) = done.stderr.strip().splitlines()
+    assert told in line
