@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Select, or_, select, update
+from sqlalchemy import Engine, Select, Table, or_, select, update
 
 from tally.costing import cluster_tables, tables
 from tally.costing.allocation import Charge, charge
@@ -14,9 +14,11 @@ from tally.costing.node_shares import NodeAccount, Window, share_nodes
 from tally.costing.nodes import Node
 from tally.costing.quotes import Quote, RunEvent
 from tally.costing.runs import RunRecord
+from tally.costing.sweep import uncollected
 from tally.costing.usage import Source, Usage
 
 CHUNK = 500  # ids in one statement
+_TOGETHER = 5000  # rows read at a time: a week of them would be held twice
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class ClusterLedger:
 
     def write_nodes(self, nodes: Iterable[Node]) -> None:
         """Write all lives or none; of two writes of one life the one heard of last stays."""
-        self._write(cluster_tables.upsert_node, map(cluster_tables.node_values, nodes))
+        values = map(cluster_tables.node_values, nodes)
+        self._write(cluster_tables.nodes, cluster_tables.upsert_node, values)
 
     def nodes(self, start: int | None = None, stop: int | None = None) -> list[Node]:
         """Nodes' lives that overlap a time (microseconds UTC), by node and start."""
@@ -56,7 +59,8 @@ class ClusterLedger:
 
     def put_quote(self, quote: Quote) -> None:
         """Keep a run's quote, in place of an older one."""
-        self._write(cluster_tables.upsert_quote, [cluster_tables.quote_values(quote)])
+        values = [cluster_tables.quote_values(quote)]
+        self._write(cluster_tables.quotes, cluster_tables.upsert_quote, values)
 
     def quote(self, run_id: str) -> Quote | None:
         """A run's newest quote."""
@@ -68,7 +72,8 @@ class ClusterLedger:
 
     def write_events(self, events: Iterable[RunEvent]) -> None:
         """Keep what happened; the same event twice is one."""
-        self._write(cluster_tables.upsert_event, map(cluster_tables.event_values, events))
+        values = map(cluster_tables.event_values, events)
+        self._write(cluster_tables.events, cluster_tables.upsert_event, values)
 
     def events(self, run_id: str) -> list[RunEvent]:
         """What happened in a run, in order."""
@@ -80,11 +85,10 @@ class ClusterLedger:
 
     def put_new_runs(self, records: Iterable[RunRecord]) -> None:
         """Keep runs that the ledger does not know yet; those that it knows stay as they are."""
-        values = [tables.run_values(record) for record in records]
-        if values:
+        dialect = self.engine.dialect.name
+        if values := tables.in_order(dialect, tables.runs, map(tables.run_values, records)):
             with writing(self.engine) as connection:
-                statement = tables.insert_new(self.engine.dialect.name, tables.runs)
-                connection.execute(statement, values)
+                connection.execute(tables.insert_new(dialect, tables.runs), values)
 
     def usage_of_pods(self, pod_uids: Iterable[str]) -> list[Usage]:
         """Rows of these pods as written, not merged."""
@@ -137,6 +141,7 @@ class ClusterLedger:
                 query = query.where(table.c.price_usd_per_hour == 0)
                 connection.execute(query.values(values))
 
+    @uncollected()
     def period(self, start_microseconds: int, stop_microseconds: int) -> Period:
         """All that was charged between two times: runs and pods without one, here and on nodes."""
         window = start_microseconds, stop_microseconds
@@ -209,7 +214,7 @@ class ClusterLedger:
         start = min((row.start_microseconds for row in merged), default=0)
         begin, end = window or (start, None)
         nodes = self.nodes(begin, end)
-        known = {node.node_uid for node in nodes}
+        known = self._known_nodes({row.node_uid for row in merged})
         on_nodes = [row for row in merged if row.phase == "queue" or row.node_uid in known]
         elsewhere = [row for row in merged if row.phase != "queue" and row.node_uid not in known]
         if window is None:
@@ -221,17 +226,32 @@ class ClusterLedger:
             others = [_clipped(one, window) for one in others]
         return shared.charges + others, shared.accounts
 
+    def _known_nodes(self, uids: Iterable[str]) -> set[str]:
+        """Those of these that are nodes, whenever they were heard of: a pod that began after its
+        node's last heartbeat has no machine of its own."""
+        column = cluster_tables.nodes.c.node_uid
+        wanted, found = sorted(uids), set[str]()
+        with reading(self.engine) as connection:
+            for index in range(0, len(wanted), CHUNK):
+                query = select(column).distinct().where(column.in_(wanted[index : index + CHUNK]))
+                found.update(connection.execute(query).scalars())
+        return found
+
     def _local_rows(self, run_ids: Iterable[str]) -> list[Usage]:
         raise NotImplementedError
 
     def _usage(self, query: Select[Any]) -> list[Usage]:
+        found: list[Usage] = []
         with reading(self.engine) as connection:
-            return tables.as_usage(connection.execute(query).all())
+            for some in connection.execute(query).partitions(_TOGETHER):
+                found += tables.as_usage(some)
+        return found
 
-    def _write(self, statement: Any, values: Iterable[dict[str, Any]]) -> None:
-        if rows := list(values):
+    def _write(self, table: Table, statement: Any, values: Iterable[dict[str, Any]]) -> None:
+        dialect = self.engine.dialect.name
+        if rows := tables.in_order(dialect, table, values):
             with writing(self.engine) as connection:
-                connection.execute(statement(self.engine.dialect.name), rows)
+                connection.execute(statement(dialect), rows)
 
 
 def _all_of_usage() -> Select[Any]:

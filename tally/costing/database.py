@@ -1,6 +1,7 @@
 """Opening the ledger's database: where it is, its pragmas, its schema, and its errors in words."""
 
 import contextlib
+import logging
 import os
 import sqlite3
 import time
@@ -16,6 +17,13 @@ from tally.costing.tables import SCHEMA
 from tally.errors import RunError, SpecError, TallyError, check_schema
 
 _BUSY_SECONDS = 30.0
+_POSTGRESQL = {  # a server that is gone without a word is noticed within the minute
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 50_000,
+}
 
 
 def open_engine(url: str | None) -> Engine:
@@ -58,6 +66,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
 @contextlib.contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """One transaction that reads: everything as of one moment."""
+    if engine.dialect.name == "postgresql":  # whose statements else see one moment each
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
     with told(engine), engine.begin() as connection:
         yield connection
 
@@ -92,7 +102,10 @@ def _url(given: str | None) -> URL:
 
 
 def _arguments(url: URL) -> dict[str, Any]:
-    return {"timeout": _BUSY_SECONDS} if url.get_backend_name() == "sqlite" else {}
+    if url.get_backend_name() == "sqlite":
+        return {"timeout": _BUSY_SECONDS}
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # a lost connection is told once, here
+    return dict(_POSTGRESQL)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
@@ -165,7 +178,7 @@ def _in_words(where: str, error: DBAPIError) -> TallyError:
             f"{where}: expected a ledger that this user can write, got '{got}'; "
             "give yourself permission, or set TALLY_HOME to a folder of yours"
         )
-    if "is full" in got or "disk I/O" in got:
+    if "is full" in got or "disk I/O" in got or "No space left" in got:
         return RunError(
             f"{where}: expected room to write, got '{got}'; "
             "free space there, or set TALLY_HOME to a larger disk, then `make resume`"
@@ -174,5 +187,10 @@ def _in_words(where: str, error: DBAPIError) -> TallyError:
         return RunError(
             f"{where}: expected the ledger to be free within {_BUSY_SECONDS:.0f} s, got '{got}'; "
             "end the process that holds it (`fuser` names it)"
+        )
+    if "authentication failed" in got or "does not exist" in got:
+        return SpecError(
+            f"{where}: expected a user and a database that PostgreSQL knows, got '{got}'; "
+            "correct TALLY_LEDGER_URL"
         )
     return RunError(f"{where}: expected the ledger to answer, got '{got}'; run `make doctor`")

@@ -40,9 +40,10 @@ class Ledger(ClusterLedger):
         """Write all rows or none. Writing again, or in another order, comes out the same: of two
         writes of one interval the newer stays (`merge.newness`), so an open row never replaces a
         closed one."""
-        if values := [tables.usage_values(row) for row in rows]:
+        dialect = self.engine.dialect.name
+        if values := tables.in_order(dialect, tables.usage, map(tables.usage_values, rows)):
             with writing(self.engine) as connection:
-                connection.execute(tables.upsert_usage(self.engine.dialect.name), values)
+                connection.execute(tables.upsert_usage(dialect), values)
 
     def usage(self, run_ids: Iterable[str] | None = None) -> list[Usage]:
         """Rows as written, not merged, of these runs or of all."""
@@ -77,7 +78,7 @@ class Ledger(ClusterLedger):
         """
         with writing(self.engine) as connection:
             query = select(*tables.RUN_COLUMNS).where(tables.runs.c.id == run_id)
-            row = connection.execute(query).first()
+            row = connection.execute(query.with_for_update()).first()
             if row is None:
                 raise _no_run(run_id)
             record = replace(tables.as_run(row), **changes)

@@ -202,43 +202,43 @@ def _sweep(
             times += [(start, 1, index), (stop, 0, index)]
     times.sort()
     there: dict[int, _Holder] = {}
-    sums = [0, 0, 0]
+    all_asked, all_above = [0, 0, 0], [0, 0, 0]  # of each resource, by those
     for (now, begins, index), (then, _, _) in itertools.pairwise([*times, (window[1], 0, -1)]):
         sign = 1 if begins else -1
         if begins:
             there[index] = held[index]
         else:
             del there[index]
-        for resource, (asked_one, above_one) in enumerate(zip(*held[index], strict=True)):
-            sums[resource] += sign * (asked_one + above_one)
-        if then > now and any(a > b for a, b in zip(sums, shape.allocatable, strict=True)):
-            for who, less in _too_much(shape, there).items():
-                parts[who] -= less * (then - now)
+        for resource, (one, more) in enumerate(zip(*held[index], strict=True)):
+            all_asked[resource] += sign * one
+            all_above[resource] += sign * more
+        for resource, room in enumerate(shape.allocatable):
+            if then > now and all_asked[resource] + all_above[resource] > room:
+                fit = all_asked[resource], all_above[resource], room
+                for who, less in _too_much(shape, resource, there, fit):
+                    parts[who] -= less * (then - now)
     return parts
 
 
-def _too_much(shape: _Shape, there: Mapping[int, _Holder]) -> dict[int, int]:
-    """By how much of the node each share must shrink for all to fit."""
-    fits = [
-        _fit([holder[0][r] for holder in there.values()], [h[1][r] for h in there.values()], room)
-        for r, room in enumerate(shape.allocatable)
-    ]
-    less = {}
-    for position, (index, (asked, above)) in enumerate(there.items()):
-        wanted = shape.share([a + b for a, b in zip(asked, above, strict=True)])
-        less[index] = wanted - shape.share([fit[position] for fit in fits])
-    return less
+def _too_much(
+    shape: _Shape, resource: int, there: Mapping[int, _Holder], fit: tuple[int, int, int]
+) -> Iterator[tuple[int, int]]:
+    """By how much of the node each share must shrink for all to fit: what is above the requests
+    first, then the requests.
 
-
-def _fit(asked: Sequence[int], above: Sequence[int], room: int) -> list[int]:
-    """Amounts that fit into `room`: what is above the requests shrinks first, then the requests."""
-    wanted, more = sum(asked), sum(above)
-    if wanted + more <= room:
-        return [a + b for a, b in zip(asked, above, strict=True)]
-    if wanted > room:
-        return [amount * room // wanted for amount in asked]
-    left = room - wanted
-    return [a + b * left // more for a, b in zip(asked, above, strict=True)]
+    Args:
+        fit: of this resource, what is asked for, what is held above that, and the room.
+    """
+    weight, capacity = shape.weights[resource], shape.capacity[resource]
+    all_asked, all_above, room = fit
+    if not capacity:
+        return
+    left = max(0, room - all_asked)
+    for index, (asked, above) in there.items():
+        one, more = asked[resource], above[resource]
+        if more or all_asked > room:
+            fits = one * room // all_asked if all_asked > room else one + more * left // all_above
+            yield index, weight * (one + more) // capacity - weight * fits // capacity
 
 
 def _whole_microseconds(
