@@ -105,10 +105,8 @@ def _owner(pod: Object) -> str:
 def _worker(pod: Object) -> str:
     labels, name = pod["metadata"].get("labels") or {}, str(pod["metadata"]["name"])
     if GANG in labels:
-        try:
-            return worker_name(pod)
-        except KeyError:  # it only calls itself a gang's: its TALLY_WORKER has no plain value
-            return name
+        found = worker_name(pod)
+        return name if "?" in found else found  # it only calls itself a gang's
     _, _, number = _annotation(pod, _NODE_ID).rpartition("-")
     if not number.isdecimal():
         return name

@@ -62,6 +62,7 @@ async def leases(meter: Meter) -> float:
     """Hear each node's signs of life, for a minute: a Lease goes within a second of its node."""
     answer = await meter.api.get(_LEASES)
     meter.hear(answer)
+    meter.health.well("leases")
     for lease in answer.body["items"] or ():
         _renewed(meter, lease)
     version = str(answer.body["metadata"]["resourceVersion"])

@@ -1,7 +1,7 @@
 """From what is known of pods and nodes to what the ledger does not have of them yet. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tally.costing.nodes import Node
 from tally.costing.usage import Usage
@@ -107,7 +107,7 @@ def _why_unpriced(node: KnownNode, price: Callable[[Mapping[str, str]], PricedMa
 def _rows(known: Known, pod: KnownPod, now: int, heard: int) -> list[Usage]:
     """The pod's rows that are not as they were when they were made last."""
     node = known.node_of(pod)
-    life = node.life if node else None
+    life = _life_now(node, min(now, heard)) if node else None
     awaited = now - pod.seen_microseconds < _NODE_AWAITED_MICROSECONDS
     if life is None and awaited and pod.object["spec"].get("nodeName") and not pod.rows:
         return []
@@ -136,6 +136,15 @@ def _rows(known: Known, pod: KnownPod, now: int, heard: int) -> list[Usage]:
         pod.kept_microseconds = None
     pod.rows, pod.is_due, pod.made_microseconds = made, False, now
     return changed
+
+
+def _life_now(node: KnownNode, now: int) -> Node | None:
+    """The node's life, known to last until its last sign, which may not have been written yet."""
+    life = node.life
+    if life is None or life.end_microseconds is not None or node.heard_microseconds is None:
+        return life
+    heard = max(life.heartbeat_at_microseconds, min(now, node.heard_microseconds))
+    return replace(life, heartbeat_at_microseconds=heard)
 
 
 def _used(pod: KnownPod, rows: Sequence[Usage], now: int) -> sampling.Used | None:

@@ -97,10 +97,11 @@ class Meter:
         if now - self._runs_at >= _RUNS_MICROSECONDS or made.usage:
             self._runs_at = now
             self.unwritten.add_runs(*self.runs.look(self.known, now))
-        self._tell_unpriced(made.unpriced)
+        self._remember_unpriced(made.unpriced)
         if await self._write(now):
             await self._let_go()
             self.known.forget(now)
+        self._tell_unpriced(made.unpriced)
 
     def price(self, labels: Mapping[str, str]) -> PricedMachine:
         """Of a node with these labels.
@@ -168,16 +169,17 @@ class Meter:
         self._is_new_catalogue = False
         return bool(found)
 
+    def _remember_unpriced(self, unpriced: Mapping[str, str]) -> None:
+        lives = (node.life for node in self.known.nodes.values() if node.name in unpriced)
+        self._unpriced.update((life.machine_type, life.spot) for life in lives if life)
+
     def _tell_unpriced(self, unpriced: Mapping[str, str]) -> None:
-        for name in unpriced:
-            lives = (n.life for n in self.known.nodes.values() if n.life and n.name == name)
-            self._unpriced.update((life.machine_type, life.spot) for life in lives)
-        if unpriced:
-            names = ", ".join(sorted(unpriced)[:3]) + (" and others" if len(unpriced) > 3 else "")
-            why = sorted(set(unpriced.values()))
-            self.health.problem("prices", f"of {names}: {'; '.join(why[:3])}")
-        else:
+        if not unpriced:
             self.health.well("prices")
+            return
+        names = ", ".join(sorted(unpriced)[:3]) + (" and others" if len(unpriced) > 3 else "")
+        why = "; ".join(sorted(set(unpriced.values()))[:3])
+        self.health.problem("prices", f"of {names}: {why}")
 
     async def _let_go(self) -> None:
         """Take the finalizer off the pods whose end the ledger has."""

@@ -14,7 +14,8 @@ from metering import OWN, PHASES, make_pod, sleep_until, step_pod, until_phase
 from objects import PROJECT, every, path_of, until_true
 from watched import Watched
 
-from tally.costing.ledger import open_ledger
+from tally.costing.ledger import Ledger, open_ledger
+from tally.costing.usage import Usage
 from tally.kube.cluster import Cluster, Refused
 
 Make = Callable[..., Any]
@@ -23,6 +24,10 @@ OUTAGES = [
     pytest.param(20.0, id="20s"),
     pytest.param(120.0, id="two-minutes", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
 ]
+
+
+def in_namespace(ledger: Ledger, namespace: str) -> list[Usage]:
+    return [row for row in ledger.usage() if row.namespace == namespace]
 
 
 @pytest.mark.parametrize("seconds", OUTAGES)
@@ -67,7 +72,7 @@ def test_pods_that_start_end_and_are_deleted_while_the_meter_is_dead_are_metered
         watched.check(uid, closed[uid])
     until_true(lambda: not every(cluster, "Pod", namespace), 15)
     with open_ledger(meter.ledger_url) as ledger:
-        assert len(ledger.usage()) == 3 * len(uids)
+        assert len(in_namespace(ledger, namespace)) == 3 * len(uids)
         (real,) = (node for node in ledger.nodes() if node.machine_type == "metered")
         assert real.end_microseconds is None
     meter.stop()
@@ -206,7 +211,7 @@ def test_two_meters_on_one_postgresql_count_nothing_twice(
         watched.check(uid, closed[uid])
     until_true(lambda: not every(cluster, "Pod", namespace), 15)
     with open_ledger(database) as ledger:
-        assert len(ledger.usage()) == len(PHASES) * len(uids)
+        assert len(in_namespace(ledger, namespace)) == len(PHASES) * len(uids)
     for meter in meters:
         assert meter.health()["code"] == 200, meter.problems()
         meter.stop()

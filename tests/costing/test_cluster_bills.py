@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
+import cluster_rows
 import pytest
 from clusters import SECOND, a_node, a_pod, any_clusters
-from histories import record
+from histories import HOUR, record
 from hypothesis import HealthCheck, given, settings
 
 from tally.costing.cluster_tables import nodes as nodes_table
@@ -88,3 +89,17 @@ def test_pods_of_a_node_that_was_never_written_are_billed_by_cores(ledger: Ledge
     ledger.put_run(record("run"))
     ledger.write_usage([a_pod(0, 360, "a"), a_pod(0, 360, "b", run_id="", cpu_request_cores=3.0)])
     assert ledger.bill("run").hardware_usd == Decimal("0.025")
+
+
+def test_a_pod_of_another_namespace_that_wears_a_runs_label_is_no_part_of_its_bill() -> None:
+    with open_ledger() as ledger:
+        ledger.put_run(record("run-1", engine="cluster", team="team-a"))
+        ledger.write_nodes([cluster_rows.node(0, HOUR)])
+        own = cluster_rows.pod(0, HOUR, run_id="run-1", pod_uid="own")
+        ledger.write_usage([own])
+        before = ledger.bill("run-1")
+        stranger = {"team": "team-b", "namespace": "team-b", "pod_uid": "theirs"}
+        ledger.write_usage([cluster_rows.pod(0, HOUR, run_id="run-1", **stranger)])
+        assert ledger.bill("run-1") == before
+        paid = {charge.usage.team for charge in ledger.charges(0, HOUR)}
+    assert paid == {"team-a", "team-b"}

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ class ApiStandIn:
         self.objects: dict[str, dict[str, Any]] = {"pods": {}, "nodes": {}, "leases": {}}
         self.patches: list[tuple[str, Any]] = []
         self.asked: set[tuple[str, str]] = set()
+        self.patching: Callable[[], object] = lambda: None  # called at each patch
         self.port = 0
         self._watchers: dict[str, list[asyncio.Queue[Any]]] = {
             "pods": [],
             "nodes": [],
             "leases": [],
         }
+        self._told: dict[str, list[tuple[int, Any]]] = {kind: [] for kind in self.objects}
         self._loop = asyncio.new_event_loop()
         self._version = 1
         self._runner: web.AppRunner | None = None
@@ -48,7 +51,14 @@ class ApiStandIn:
 
     def put(self, kind: str, thing: dict[str, Any], event: str = "MODIFIED") -> None:
         """Make it, or change it, or take it away (event DELETED)."""
-        self._loop.call_soon_threadsafe(self._put, kind, thing, event)
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(lambda: (self._put(kind, thing, event), done.set()))
+        done.wait()
+
+    def is_told(self, kind: str) -> bool:
+        """Whether everything has been sent to whoever watches."""
+        watchers = self._watchers[kind]
+        return bool(watchers) and all(watcher.empty() for watcher in watchers)
 
     def write_kubeconfig(self, path: Path) -> None:
         cluster = {"server": f"http://127.0.0.1:{self.port}"}
@@ -68,8 +78,10 @@ class ApiStandIn:
             self.objects[kind].pop(uid, None)
         else:
             self.objects[kind][uid] = thing
+        told = {"type": event, "object": thing}
+        self._told[kind].append((self._version, told))
         for watcher in self._watchers[kind]:
-            watcher.put_nowait({"type": event, "object": thing})
+            watcher.put_nowait(told)
 
     async def _start(self, port: int) -> None:
         app = web.Application()
@@ -111,10 +123,12 @@ class ApiStandIn:
         return handler
 
     async def _watch(self, request: web.Request, kind: str) -> web.StreamResponse:
-        """All that has happened since is told of by what there is: enough for one who knows it."""
         response = web.StreamResponse()
         await response.prepare(request)
         queue: asyncio.Queue[Any] = asyncio.Queue()
+        for version, told in self._told[kind]:
+            if version > int(request.query["resourceVersion"]):
+                queue.put_nowait(told)
         self._watchers[kind].append(queue)
         try:
             while True:
@@ -124,6 +138,7 @@ class ApiStandIn:
 
     async def _patch(self, request: web.Request) -> web.Response:
         body = await request.json()
+        self.patching()
         self.patches.append((request.path, body))
         name = request.match_info["name"]
         for uid, pod in self.objects["pods"].items():

@@ -28,7 +28,7 @@ def ledger(tally_home: Path) -> Iterator[Ledger]:
     beside it a run on one machine."""
     begin = NOVEMBER_END - 40 * HOUR
     with open_ledger() as opened:
-        opened.put_run(record(RUN, engine="cluster"))
+        opened.put_run(record(RUN, engine="cluster", team="team-a"))
         opened.put_run(record(LOCAL))
         opened.write_nodes([node(begin, begin + NODE_HOURS * HOUR, software_usd_per_hour=0.03)])
         whole = {"run_id": RUN, "software_usd_per_hour": 0.03}
