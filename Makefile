@@ -2,7 +2,7 @@
 # through the environment and are never expanded here: `CRON="* * …"` would glob.
 .DEFAULT_GOAL := help
 .PHONY: help submit resume cancel resize reap runs logs compare bill report compile doctor \
-	test test-deps test-slow test-cluster test-focus lint bench cluster-up cluster-down images \
+	test test-deps test-slow test-cluster test-cluster-slow test-focus lint bench cluster-up cluster-down images \
 	export-focus \
 	lock venv venv-dev clean
 VALUES := PIPELINE SET RUN WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT
@@ -50,6 +50,8 @@ test-slow: venv-dev ## long fault schedules
 	@$(PYTHON) -m pytest -m slow
 test-cluster: venv-dev ## against a real Kubernetes: KUBECONFIG's, else one of its own (Debian, root)
 	@tests/cluster/run.sh
+test-cluster-slow: venv-dev ## outages of two minutes, on the same
+	@WHICH=slow tests/cluster/run.sh
 cluster-up: ## a one-node Kubernetes on this machine (Debian, root; built once, 7 to 15 minutes)
 	@tests/cluster/up.sh
 cluster-down: ## take it down

@@ -141,13 +141,13 @@ class Recorder:
         self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
-        from tally.costing.ledger import open_ledger
-
         ledger, last = None, False
         while not last:
             last = self._do_jobs()
             alive = [self._sample(opened) for opened in self._open.values()]
             try:
+                from tally.costing.ledger import open_ledger  # seconds, when others load: not first
+
                 ledger = ledger or open_ledger()
                 ledger.write_usage([*self._unwritten, *alive])
                 self._unwritten.clear()
@@ -169,11 +169,12 @@ class Recorder:
         return False
 
     def _opened(self, row: Usage, pid: int) -> None:
-        process, cpu_seconds = None, 0.0
+        process, cpu_seconds, resident = None, 0.0, 0
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
             cpu_seconds = _cpu_seconds(process)
-        opened = _Open(row, process, cpu_seconds, row.start_microseconds)
+            resident = process.memory_info().rss
+        opened = _Open(row, process, cpu_seconds, row.start_microseconds, resident)
         self._open[row.usage_id] = opened
 
     def _closed(self, row: Usage, end: int, cpu_seconds: float | None) -> None:
@@ -189,12 +190,13 @@ class Recorder:
         """The row as of now: its process's CPU time and the integral of its memory so far."""
         now = clock.now_microseconds()
         used = opened.row.cpu_used_core_seconds
-        # memory as of the last sample holds until this one: a process that ended has none to read
-        opened.byte_seconds += opened.resident_bytes * max(0, now - opened.sampled_at) / 1e6
+        before = opened.resident_bytes  # a process that ended has none to read: it held as before
         with contextlib.suppress(psutil.Error):
             if opened.process is not None:
                 used = max(used, _cpu_seconds(opened.process) - opened.cpu_seconds_at_start)
                 opened.resident_bytes = opened.process.memory_info().rss
+        held = (before + opened.resident_bytes) / 2
+        opened.byte_seconds += held * max(0, now - opened.sampled_at) / 1e6
         if cpu_seconds is not None:
             used = max(used, cpu_seconds - opened.cpu_seconds_at_start)
         opened.sampled_at = now

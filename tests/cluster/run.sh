@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh [PYTEST ARGUMENTS]: the tests of tests/cluster against KUBECONFIG's cluster, which can pull or has the
+# [WHICH=slow] run.sh [PYTEST ARGUMENTS]: the tests of tests/cluster against KUBECONFIG's cluster, which can pull or has the
 # image; without KUBECONFIG against one of its own, which is taken down again unless it was up before.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -14,4 +14,4 @@ if [ -z "${KUBECONFIG:-}" ]; then
   tests/cluster/load.sh "localhost/tally:$version"
   export KUBECONFIG=$STATE/kubeconfig
 fi
-.venv/bin/python -m pytest -m cluster tests/cluster "$@"
+.venv/bin/python -m pytest -m "cluster and ${WHICH:-not slow}" tests/cluster "$@"

@@ -146,6 +146,7 @@ def test_it_looks_patches_only_its_finalizer_and_asks_for_nothing_else(
         assert {run.engine for run in ledger.runs()} == {"cluster"}
 
 
+@pytest.mark.slow
 def test_the_finalizer_stays_until_the_ledger_has_the_row(api: ApiStandIn, meter: Process) -> None:
     until(lambda: meter.health()[0] == 200)
     found: list[Usage] = []
@@ -196,6 +197,7 @@ def test_without_an_api_server_it_says_so_and_begins_once_there_is_one(tmp_path:
         api.stop()
 
 
+@pytest.mark.slow
 def test_an_api_server_that_was_away_is_watched_again(api: ApiStandIn, meter: Process) -> None:
     until(lambda: meter.health()[0] == 200)
     api.stop()

@@ -115,6 +115,7 @@ def test_a_killed_conductor_resumes_to_bitwise_the_same_weights(tally_home: Path
     assert_accounted(live.run_id)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(tally_home: Path) -> None:
     undisturbed = submit_json(*SHORT)
     with Live(tally_home, *SHORT) as live:

@@ -219,6 +219,7 @@ def test_a_stopped_worker_is_left_behind(tmp_path: Path) -> None:
         assert (ended.worker, ended.process.returncode) == ("0", 76)
 
 
+@pytest.mark.slow
 def test_a_gang_that_is_stopped_saves_once_and_goes_on_from_there(tmp_path: Path) -> None:
     given = config(
         tmp_path, pictures(tmp_path / "data"), max_workers=2, cores=1, epochs=12, batch_size=8

@@ -75,7 +75,7 @@ def end_early(folder: Path, given: WorkerConfig, how: int, saves: int) -> list[o
     [
         ("cnn", 30, [(signal.SIGKILL, 3), (signal.SIGTERM, 2), (signal.SIGKILL, 1)]),
         pytest.param("lstm", 12, [(signal.SIGKILL, 4)], marks=pytest.mark.slow),
-        ("user", 30, [(signal.SIGKILL, 5)]),
+        pytest.param("user", 30, [(signal.SIGKILL, 5)], marks=pytest.mark.slow),
     ],
     ids=["cnn", "lstm", "user model with dropout"],
 )
