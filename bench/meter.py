@@ -177,9 +177,10 @@ def measure(crowded: Crowd, home: Path, seconds: float) -> dict[str, float]:
         "MALLOC_ARENA_MAX": "2",  # as its image sets it
     }
     began = time.monotonic()
-    meter = subprocess.Popen(
-        [sys.executable, "-m", "tally.meter"], env=environment, stderr=subprocess.DEVNULL
-    )
+    log = home / "meter.log"
+    with log.open("wb") as said:
+        command = [sys.executable, "-m", "tally.meter"]
+        meter = subprocess.Popen(command, env=environment, stderr=said)
     try:
         ready = until_metered(meter, url, began)
         process = psutil.Process(meter.pid)
@@ -187,13 +188,14 @@ def measure(crowded: Crowd, home: Path, seconds: float) -> dict[str, float]:
         first = last_scrape = time.monotonic()
         oldest = itertools.count()
         while (passed := time.monotonic() - first) < seconds:
+            assert meter.poll() is None, log.read_text()
             crowded.remove(next(oldest))
             crowded.add()
             largest = max(largest, process.memory_info().rss)
             if time.monotonic() - last_scrape > SCRAPE_SECONDS:
                 last_scrape = time.monotonic()
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as said:
-                    text = said.read()
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+                    text = answer.read()
             time.sleep(max(0.0, 1.0 - (time.monotonic() - first - passed)))
         after = process.cpu_times()
         passed = time.monotonic() - first
@@ -219,7 +221,7 @@ def measure(crowded: Crowd, home: Path, seconds: float) -> dict[str, float]:
 def until_metered(meter: "subprocess.Popen[bytes]", url: str, began: float) -> float:
     """Seconds until the ledger has an open row of every pod."""
     while time.monotonic() - began < _READY_SECONDS:
-        assert meter.poll() is None, "the meter has ended"
+        assert meter.poll() is None, f"the meter has ended with {meter.returncode}"
         with contextlib.suppress(Exception), open_ledger(url) as ledger:
             if len({row.pod_uid for row in ledger.open_usage("pod")}) >= PODS:
                 return time.monotonic() - began

@@ -10,7 +10,7 @@ from tally.meter.exposition import Exposition, MeterState
 from tally.meter.metering import Meter
 
 _SECONDS = 5.0
-_SHARE = 20  # of the time, so much goes by for each second that it takes
+_SHARE = 50  # so much goes by for each second that it takes: it has 2 % of a core
 
 
 @dataclass

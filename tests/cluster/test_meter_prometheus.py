@@ -90,6 +90,7 @@ def test_three_ways_to_a_runs_bill_agree(
     gang.resize(1)
     told.until(lambda c: c.worker == "2" and c.state == "ended", 15)
     until_phase(cluster, namespace, "conductor", "Succeeded")
+    pods.look()
     gang.stop(10)
     assert set(pods.made) < watched.uids()
 
@@ -99,7 +100,6 @@ def test_three_ways_to_a_runs_bill_agree(
     for run_id in (made.run_id, short):
         until_scraped(meter, prometheus, run_id)
         in_prometheus, in_ledger = bill_from_prometheus(meter, prometheus, run_id)
-        print(run_id, in_prometheus, in_ledger)
         assert in_prometheus == pytest.approx(in_ledger, rel=ARITHMETIC)
     agrees_with_kubelets(cluster, meter, prometheus, pods)
 
@@ -237,6 +237,5 @@ def agrees_with_kubelets(
         assert own.memory_bytes <= amount(asked, "memory")  # what it asks for is what it pays
         assert own.cpu_core_seconds <= amount(asked, "cpu") * lasted
         found = pod["metadata"]["name"], seconds[uid], lasted, usd[uid], lasted * price
-        print(*found)
         assert abs(seconds[uid] - lasted) <= TWO_SCRAPES_SECONDS, found
         assert abs(usd[uid] - lasted * price) <= TWO_SCRAPES_SECONDS * price, found
