@@ -58,10 +58,10 @@ class Runs:
     def look(self, known: Known, now: int) -> tuple[list[RunRecord], list[RunRecord]]:
         """Runs that have begun, and runs whose state has changed."""
         begun = []
-        for pod in known.pods.values():
-            if not pod.rows or not (run_id := pod.rows[0].run_id):
-                continue
-            if run_id not in self._runs:
+        pods = [pod for pod in known.pods.values() if pod.rows and pod.rows[0].run_id]
+        for pod in sorted(pods, key=lambda pod: pod.rows[0].start_microseconds):
+            run_id = pod.rows[0].run_id
+            if run_id not in self._runs:  # it is its first pod's
                 record = self._begun(pod)
                 self._runs[run_id] = _Seen(record, record.created_at_microseconds)
                 begun.append(record)

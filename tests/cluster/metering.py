@@ -178,7 +178,8 @@ def step_pod(name: str, do: str, **meta: Any) -> dict[str, Any]:
     container as recorded), whose main container does this."""
     recorded = json.loads((PROJECT / "tests/kube/pods/kfp-executor.json").read_text())
     wanted = recorded["metadata"]
-    labels = {k: v for k, v in wanted["labels"].items() if k != "workflows.argoproj.io/completed"}
+    others = ("workflows.argoproj.io/completed", "pipeline/runid")
+    labels = {key: value for key, value in wanted["labels"].items() if key not in others}
     launcher, waiter, main = (
         _container(name, script, cpu)
         for name, script, cpu in (
@@ -232,8 +233,15 @@ def _container(name: str, script: str, cpu: str) -> dict[str, Any]:
     }
 
 
+def run_of(namespace: str) -> str:
+    """The run of a test's pods. Each test has one of its own: a run is the namespace's that had it
+    first, and pods of the test before may still be there."""
+    return f"run-{namespace}"
+
+
 def make_pod(cluster: Cluster, namespace: str, pod: dict[str, Any]) -> str:
-    """Make it; its uid."""
+    """Make it, of the test's run where it has none; its uid."""
+    pod["metadata"]["labels"].setdefault("pipeline/runid", run_of(namespace))
     return str(apply(cluster, pod, namespace)["metadata"]["uid"])
 
 

@@ -11,7 +11,7 @@ if [ -z "${KUBECONFIG:-}" ]; then
   fi
   tests/cluster/up.sh
   version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' tally/__init__.py)
-  tests/cluster/load.sh "localhost/tally:$version"
+  tests/cluster/load.sh "localhost/tally:$version" "localhost/tally-meter:$version"
   export KUBECONFIG=$STATE/kubeconfig
 fi
 .venv/bin/python -m pytest -m "cluster and ${WHICH:-not slow}" tests/cluster "$@"

@@ -84,6 +84,12 @@ def test_a_pod_that_comes_later_opens_it_again() -> None:
     assert (record.state, record.ended_at_microseconds) == ("running", None)
 
 
+def test_it_is_the_namespaces_that_had_it_first_whoever_is_told_of_first() -> None:
+    known = knowing(step("b", later=1, namespace="stranger"), step("a"))
+    ((record,), _) = looked(Runs(), known, NOW + 60 * SECOND)
+    assert record.team == "kubeflow"
+
+
 def test_a_stranger_who_uses_its_label_changes_nothing_of_it() -> None:
     runs, known = Runs(), knowing(step("a"))
     looked(runs, known, NOW)
