@@ -127,10 +127,10 @@ def _rows(known: Known, pod: KnownPod, now: int, heard: int) -> list[Usage]:
             )
         )
 
-    used = _used(pod, pod.rows, at)
+    used = _used(pod, pod.rows)
     made = rows(used)
     if pod.samples is not None and (used is None or made[-1].end_microseconds is not None):
-        made = rows(_used(pod, made, at))
+        made = rows(_used(pod, made))
     changed = _others(made, pod.rows)
     if changed:
         pod.kept_microseconds = None
@@ -147,13 +147,16 @@ def _life_now(node: KnownNode, now: int) -> Node | None:
     return replace(life, heartbeat_at_microseconds=heard)
 
 
-def _used(pod: KnownPod, rows: Sequence[Usage], now: int) -> sampling.Used | None:
-    """What a pod used from when it had a node to its end, or to now."""
+def _used(pod: KnownPod, rows: Sequence[Usage]) -> sampling.Used | None:
+    """What a pod used from when it had a node to its end; while it lasts, to its last sample: more
+    would be a guess, which a counter cannot take back."""
     begun = [row for row in rows if row.phase != "queue"]
     if not begun or pod.samples is None:
         return None
     end = begun[-1].end_microseconds
-    return sampling.used(pod.samples, begun[0].start_microseconds, now if end is None else end)
+    if end is None:
+        end = pod.samples.at_microseconds - sampling.TRUNCATED_MICROSECONDS
+    return sampling.used(pod.samples, begun[0].start_microseconds, end)
 
 
 def _others(rows: Iterable[Usage], before: Iterable[Usage]) -> list[Usage]:

@@ -141,3 +141,15 @@ def test_what_has_long_been_over_takes_little_room() -> None:
     assert pod.object["spec"] == {}
     known.see_pod(over, now + SETTLED_MICROSECONDS + 2 * SECOND, gone=False)
     assert made(known, now + SETTLED_MICROSECONDS + 3 * SECOND).usage == []
+
+
+def test_what_a_pod_is_said_to_have_used_is_never_taken_back() -> None:
+    known, meta = knowing(RUNNING), RUNNING["metadata"]
+    said = []
+    for seconds, used in ((16, 0.2), (31, 15.2), (46, 15.3), (61, 15.4)):  # busy, then idle
+        at = BEGAN + seconds * SECOND
+        known.sampled(PodSample(meta["namespace"], meta["name"], at, used, 1e6))
+        for later in (1, 14):
+            made(known, at + later * SECOND)
+            said.append(sum(row.cpu_used_core_seconds for row in known.pods[UID].rows))
+    assert said == sorted(said)
