@@ -96,6 +96,13 @@ def test_a_remainder_is_lost_to_nobody() -> None:
     assert billed(*rows) == [34, 33, 33]
 
 
+def test_a_remainder_goes_to_the_same_row_whatever_their_order() -> None:
+    rows = [row(0, 1, source=source) for source in ("local", "pod")]
+    assert {one.usage.source: one.billed_microseconds for one in charge(rows)} == {
+        one.usage.source: one.billed_microseconds for one in charge(rows[::-1])
+    }
+
+
 def test_the_run_alone_pays_for_moments_without_a_step() -> None:
     submit = row(0, 100, step="submit", worker="", phase="startup", cpu_request_cores=0.0)
     step = row(30, 70, worker="", pod_uid="2", cpu_request_cores=2.0)

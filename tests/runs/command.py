@@ -31,6 +31,7 @@ def submit_json(*arguments: str) -> dict[str, Any]:
     """Submit, expect success, and return what --json says."""
     done = tally("submit", *arguments, "--json")
     assert done.returncode == 0, done.stderr
+    assert "prepare" in done.stderr  # progress; stdout is JSON only
     return json.loads(done.stdout)
 
 

@@ -142,12 +142,6 @@ def assert_accounted(run_id: str) -> None:
     assert bill.billed_seconds == pytest.approx(bill.wall_seconds, rel=1e-3)
 
 
-def test_resume_of_a_finished_run_is_refused(tally_home: Path) -> None:
-    done = submit_json("cnn", "--set", "epochs=1", "--set", "augment=1")
-    again = tally("resume", done["id"])
-    assert again.returncode == 2 and "succeeded" in again.stderr and again.stderr.count("\n") == 1
-
-
 def test_a_run_that_is_ending_alone_is_not_resumed_meanwhile(tally_home: Path) -> None:
     with Live(tally_home, *LONG) as live:
         live.until("started")

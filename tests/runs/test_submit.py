@@ -44,6 +44,11 @@ def test_cnn_learns_and_every_step_is_billed(cnn: dict, home: Path) -> None:
     assert ended == ["prepare", "train", "evaluate", "bill"]
 
 
+def test_resume_of_a_finished_run_is_refused(cnn: dict) -> None:
+    again = tally("resume", cnn["id"])
+    assert again.returncode == 2 and "succeeded" in again.stderr and again.stderr.count("\n") == 1
+
+
 def test_a_lone_runs_billed_time_is_its_wall_clock(cnn: dict) -> None:
     bill = open_ledger().bill(cnn["id"])
     assert bill.billed_seconds == pytest.approx(bill.wall_seconds, rel=1e-3)

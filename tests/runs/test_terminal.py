@@ -13,7 +13,7 @@ from command import TALLY
 
 def test_the_bar_moves_at_least_twice_a_second(tally_home: Path) -> None:
     ours, theirs = pty.openpty()
-    command = [*TALLY, "submit", "cnn", "--set", "epochs=12", "--set", "augment=4"]
+    command = [*TALLY, "submit", "cnn", "--set", "epochs=6", "--set", "augment=4"]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"}
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, close_fds=True

@@ -204,6 +204,7 @@ def test_a_killed_worker_costs_at_most_one_step(tmp_path: Path) -> None:
         assert after.done_examples > seen.observation.step * 32 - 2 * 32
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_is_left_behind(tmp_path: Path) -> None:
     given = config(
         tmp_path, pictures(tmp_path / "data"), max_workers=2, cores=1, epochs=100_000

@@ -47,7 +47,15 @@ def test_a_gang_of_any_size_ends_where_a_lone_worker_does(
     assert loop.size_dependent(training) == ""
 
 
-@pytest.mark.parametrize("name", ["cnn", "lstm", "random", "batch"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cnn",
+        pytest.param("lstm", marks=pytest.mark.slow),
+        pytest.param("random", marks=pytest.mark.slow),
+        "batch",
+    ],
+)
 def test_in_deterministic_mode_no_size_changes_a_bit(name: str) -> None:
     results, steps = [], STEPS if name != "random" else 15  # whose loop is Keras's own: slow
     for sizes in SIZES.values():

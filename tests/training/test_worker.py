@@ -73,7 +73,7 @@ def end_early(folder: Path, given: WorkerConfig, how: int, saves: int) -> list[o
 @pytest.mark.parametrize(
     ("model", "epochs", "ends"),
     [
-        ("cnn", 30, [(signal.SIGKILL, 3), (signal.SIGTERM, 2), (signal.SIGKILL, 1)]),
+        ("cnn", 20, [(signal.SIGKILL, 2), (signal.SIGTERM, 1)]),
         pytest.param("lstm", 12, [(signal.SIGKILL, 4)], marks=pytest.mark.slow),
         pytest.param("user", 30, [(signal.SIGKILL, 5)], marks=pytest.mark.slow),
     ],

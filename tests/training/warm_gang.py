@@ -181,8 +181,8 @@ class WarmGang:
                 self._said(*event)
             elif isinstance(event, Formed):
                 self.sizes.append(len(event.workers))
-            elif isinstance(event, Observed):
-                while todo and event.observation.step >= todo[0][0]:
+            elif isinstance(event, Observed):  # one may still come with the line that it is over
+                while todo and finished is None and event.observation.step >= todo[0][0]:
                     if todo[0][1](self) is False:
                         break
                     todo.pop(0)

@@ -99,6 +99,7 @@ def processes(folder: Path, count: int) -> Iterator[list[Process]]:
             one.process.communicate()
 
 
+@pytest.mark.slow
 def test_one_process_takes_any_rank_in_one_generation_after_another(tmp_path: Path) -> None:
     generations = [[0, 1], [1, 0], [0, 1, 2], [2, 1], [0], [0, 2], [2, 0, 1], *[[0, 1, 2]] * 8]
     served = [0, 0, 0]
