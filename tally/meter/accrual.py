@@ -4,7 +4,8 @@ The ledger sometimes moves what it has counted from one phase of a step to anoth
 restart once it is known to be lost, and what a pod used above its request is spread over its whole
 life. A counter cannot take anything back. So it stays where it is, and what the other phases gain
 meanwhile is shown less by as much: every counter only rises, and their sum over the phases is the
-ledger's to the last digit. What a meter shows after a restart, and the ledger, say it as it is now.
+ledger's to the last digit. What a meter shows after a restart, or once the run's last pod has ended,
+and the ledger, say it as it is now.
 """
 
 from collections import defaultdict
@@ -21,7 +22,7 @@ def accrued(shown: Values, counted: Values, runs: Iterable[str]) -> dict[Series,
     Args:
         shown: before, none of it negative.
         counted: by the ledger now.
-        runs: those whose series live; of others nothing stays.
+        runs: those of which something lasts; of others nothing is told.
     """
     alive = set(runs)
     groups: dict[tuple[str, ...], list[Series]] = defaultdict(list)

@@ -1,8 +1,9 @@
 """The text of /metrics: what the ledger says, in Prometheus's words.
 
 Counters come from the ledger, so a missed scrape loses nothing as long as money is read with
-last_over_time or max_over_time: a series begins at what its run has cost, not at 0, and increase
-and rate miss that. The text is made once a snapshot; a scrape only hands it out.
+last_over_time: a series begins at what its run has cost, not at 0, and increase and rate miss that.
+Once nothing of a run lasts, they say what the ledger says: a pod was perhaps believed to last a
+heartbeat longer than it did. The text is made once a snapshot; a scrape only hands it out.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -93,14 +94,17 @@ class Exposition:
 
     def show(self, snapshot: Snapshot) -> None:
         """Make the text of a snapshot, which replaces that of the last one."""
-        runs = [figures.run for figures in snapshot.runs]
+        lasting = {place.run for place in snapshot.pods}
         for counter in _COUNTERS:
             values = {place: counter.of(amounts) for place, amounts in snapshot.amounts.items()}
             counted = {place: value for place, value in values.items() if value is not None}
-            self._shown[counter.name] = accrued(self._shown[counter.name], counted, runs)
+            risen = accrued(self._shown[counter.name], counted, lasting)
+            self._shown[counter.name] = counted | risen
         before = self._times_usd
         self._times_usd = {
-            figures.run: max(figures.time_usd, before.get(figures.run, 0.0))
+            figures.run: max(
+                figures.time_usd, before.get(figures.run, 0.0) if figures.run in lasting else 0.0
+            )
             for figures in snapshot.runs
         }
         self._text = _text(_families(snapshot, self._shown, self._times_usd))

@@ -176,6 +176,20 @@ def test_what_becomes_another_phases_later_makes_no_counter_fall(ledger: Ledger)
     assert taken_back == {"startup", "work"}, "the ledger took nothing back: the case is none"
 
 
+def test_a_heartbeat_later_than_the_end_is_taken_back_once_nothing_lasts(ledger: Ledger) -> None:
+    """Short runs: two seconds too many would be more than a thousandth of their bill."""
+    ledger.write_nodes([node()])
+    ledger.put_run(run())
+    began = NOON - 60 * SECOND
+    exposition = Exposition()
+    ledger.write_usage(heard(life("pod-1", began, None), NOON))
+    believed = cost(shown(ledger, NOON, exposition))
+    ledger.write_usage(life("pod-1", began, NOON - 2 * SECOND))
+    told = cost(shown(ledger, NOON + SECOND, exposition))
+    assert told == pytest.approx(float(billed_usd(ledger, "run-a")), rel=1e-12)
+    assert told < believed
+
+
 @settings(deadline=None)  # a busy machine is no failure
 @given(
     st.lists(
