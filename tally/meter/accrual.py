@@ -4,8 +4,8 @@ The ledger sometimes moves what it has counted from one phase of a step to anoth
 restart once it is known to be lost, and what a pod used above its request is spread over its whole
 life. A counter cannot take anything back. So it stays where it is, and what the other phases gain
 meanwhile is shown less by as much: every counter only rises, and their sum over the phases is the
-ledger's to the last digit. What a meter shows after a restart, or once the run's last pod has ended,
-and the ledger, say it as it is now.
+ledger's to the last digit. A meter after its restart, and any once nothing of the run lasts, shows
+it as the ledger has it now.
 """
 
 from collections import defaultdict
