@@ -19,7 +19,7 @@ from tally.kube.template import Object
 from tally.meter.answers import Refusal
 
 AUDIENCE = "tally-meter"
-KEPT_SECONDS = 60.0
+KEPT_SECONDS = 15.0
 REFUSED_KEPT_SECONDS = 5.0
 _KEPT = 4096  # tokens of each kind
 _AT_ONCE = 16  # reviews; strangers' tokens cost the API server no more than that

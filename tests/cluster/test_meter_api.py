@@ -125,7 +125,7 @@ def test_a_token_whose_account_is_gone_is_good_no_more(
 
     until_true(refused, 60)
     assert status_of(client_of(meter, tmp_path, other).runs) == 401
-    until_true(lambda: status_of(client_of(meter, tmp_path, text).runs) == 401, 70)
+    until_true(lambda: status_of(client_of(meter, tmp_path, text).runs) == 401, 30)
     meter.stop()
 
 

@@ -97,6 +97,8 @@ def test_a_pod_without_finalizer_that_vanished_meanwhile_ends_when_it_was_last_k
     meter.stop()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_api_server_can_be_restarted(
     cluster: Cluster, namespace: str, meter_of: Make, watched: Watched
 ) -> None:

@@ -104,6 +104,8 @@ authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {c
 authorization: {mode: Webhook}
 YAML
 
+# A cluster starts empty, also where the last one was not taken down but died with its machine.
+{ [ -f pids/etcd ] && kill -0 "$(cat pids/etcd)" 2>/dev/null; } || rm -rf etcd
 run containerd containerd --config containerd.toml
 run etcd "$KUBE" etcd --data-dir etcd --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
   --listen-peer-urls http://127.0.0.1:2380 --unsafe-no-fsync
