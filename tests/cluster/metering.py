@@ -261,12 +261,14 @@ def log_of_main(cluster: Cluster, namespace: str, pod: str) -> str:
         return str(response.data.decode())
 
 
-def until_phase(cluster: Cluster, namespace: str, name: str, *phases: str) -> dict[str, Any]:
+def until_phase(
+    cluster: Cluster, namespace: str, name: str, *phases: str, seconds: float = 60
+) -> dict[str, Any]:
     def there() -> dict[str, Any] | None:
         pod = pod_now(cluster, namespace, name)
         return pod if pod and pod["status"].get("phase") in phases else None
 
-    return dict(until_true(there, 60))
+    return dict(until_true(there, seconds))
 
 
 @contextlib.contextmanager
