@@ -1,11 +1,11 @@
 # Every target is a line of `tally`; `make help` lists them. Values (PIPELINE, SET, RUN, …) reach it
 # through the environment and are never expanded here: `CRON="* * …"` would glob.
 .DEFAULT_GOAL := help
-.PHONY: help submit resume cancel resize reap runs logs compare bill report compile doctor \
+.PHONY: help submit watch resume cancel resize reap runs logs compare bill report compile doctor \
 	test test-deps test-slow test-cluster test-cluster-slow test-focus lint bench cluster-up cluster-down images \
-	export-focus \
+	export-focus deploy undeploy schedule \
 	lock venv venv-dev clean
-VALUES := PIPELINE SET RUN WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT
+VALUES := PIPELINE SET RUN WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT CRON OVERLAY IMAGES WAIT FORCE BASE
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 unexport MAKEFLAGS MFLAGS
@@ -19,6 +19,8 @@ submit: venv ## run a pipeline: PIPELINE=cnn|rnn|path/to/mine.py [SET="epochs=5 
 	@$(TALLY) submit
 resume: venv ## go on with a run that did not finish: RUN=id
 	@$(TALLY) resume
+watch: venv ## follow a cluster's run that was left running: RUN=id
+	@$(TALLY) watch
 cancel: venv ## end a running run: RUN=id
 	@$(TALLY) cancel
 resize: venv ## another number of workers for a run that trains: RUN=id WORKERS=3 [MACHINE=type]
@@ -39,7 +41,9 @@ report: venv ## one HTML page with plots: RUN=id
 	@$(TALLY) report
 compile: venv ## Kubeflow IR YAML: PIPELINE=cnn
 	@$(TALLY) compile
-doctor: venv ## what is missing on this machine, with the remedy
+schedule: venv ## run a pipeline again and again on a cluster: PIPELINE=cnn CRON="0 0 3 * * *" [SET=…]
+	@$(TALLY) schedule
+doctor: venv ## what is missing on this machine and of its cluster, with the remedy
 	@$(TALLY) doctor
 
 test: venv-dev lint ## all checks that need no root and no network
@@ -56,8 +60,12 @@ cluster-up: ## a one-node Kubernetes on this machine (Debian, root; built once, 
 	@tests/cluster/up.sh
 cluster-down: ## take it down
 	@tests/cluster/down.sh
-images: ## the image of all pods, with buildah (Debian, root) [BASE=image]
+images: ## the images, with buildah (Debian, root) [BASE=image]
 	@scripts/images.sh
+deploy: ## install into the current context's cluster: OVERLAY=local|gke|… [IMAGES="name=other" WAIT=120]
+	@scripts/deploy.sh
+undeploy: ## take it out again, but the ledger's volume claim: OVERLAY=… [FORCE=1]
+	@scripts/undeploy.sh
 test-deps: ## system programs that further tests use (Debian, root)
 	@sh scripts/test-deps.sh
 lint: venv-dev ## ruff, mypy --strict, import-linter

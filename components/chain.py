@@ -1,6 +1,7 @@
 """The chain that most pipelines are: prepare → train → evaluate, and the bill however it ends."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from kfp import dsl
@@ -8,22 +9,34 @@ from kfp.dsl.base_component import BaseComponent
 
 from components.bill import bill
 from components.evaluate import evaluate
+from components.place import Place, put
 from components.prepare import prepare
 from components.train import train
+from tally.errors import SpecError
 from tally.spec import Spec, describe, refuse_secret, validate
 
+STEPS = ("prepare", "train", "evaluate", "bill")
 
-def chain(name: str, description: str, **defaults: Any) -> BaseComponent:
+
+def chain(
+    name: str, description: str, *, places: Mapping[str, Place] | None = None, **defaults: Any
+) -> BaseComponent:
     """A KFP pipeline whose parameters are those of tally.spec.Spec.
 
     Args:
         name: the pipeline's, in Kubeflow and on the bill.
         description: for the Kubeflow UI; its first paragraph is enough.
+        places: where a step runs on a cluster, by step; the others where there is room.
         defaults: what this pipeline presets, by parameter.
 
     Raises:
-        SpecError: a preset is unknown, out of bounds, or looks like a secret.
+        SpecError: a preset is unknown, out of bounds, or looks like a secret; no such step.
     """
+    for step in places or {}:
+        if step not in STEPS:
+            raise SpecError(
+                f"pipelines/{name}: expected places of {', '.join(STEPS)}, got {step}; correct it"
+            )
     for parameter in Spec.model_fields:
         refuse_secret(parameter)
     values = validate(f"pipelines/{name}", defaults).model_dump()
@@ -39,6 +52,9 @@ def chain(name: str, description: str, **defaults: Any) -> BaseComponent:
             for task in (prepared, trained, measured):
                 # KFP's cache key holds a source's URL, not its content; prepare reuses by content.
                 task.set_caching_options(False)
+        for task in (prepared, trained, measured, billed):
+            if place := (places or {}).get(task.name):
+                put(task, place)
 
     # KFP reads a pipeline's parameters off its function: give it the spec's, so that names,
     # types, defaults and descriptions stand in one place only.

@@ -4,10 +4,8 @@ import functools
 
 from kfp import dsl
 
-from tally import __version__
+from tally.runs.placement import COMPONENTS_IMAGE
 
 # Tally and its libraries are in the image (or in this Python, locally): nothing is installed at
 # run time.
-component = functools.partial(
-    dsl.component, base_image=f"tally:{__version__}", install_kfp_package=False
-)
+component = functools.partial(dsl.component, base_image=COMPONENTS_IMAGE, install_kfp_package=False)

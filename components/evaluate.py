@@ -15,6 +15,9 @@ def evaluate(
     page: Output[HTML],
 ):
     """Accuracy, loss, macro F1 and the confusion matrix on the test split."""
+    from tally.steps.image import require
+
+    require("evaluate")
     from tally.steps.evaluate import run
 
     evaluation = run(dataset_folder.path, spec, model.path, page.path)

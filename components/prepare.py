@@ -31,6 +31,10 @@ def prepare(
 
     Returns the validated spec, which the later steps take whole.
     """
+    from tally.steps.image import require
+
+    require("prepare")
+    from tally.steps.artifacts import leave_dataset
     from tally.steps.prepare import run
 
     values = {
@@ -53,6 +57,5 @@ def prepare(
         "queue_seconds": queue_seconds,
     }
     prepared = run(pipeline, values)
-    dataset_folder.uri = str(prepared.folder)
-    dataset_folder.metadata.update(prepared.facts)
+    leave_dataset(dataset_folder, prepared.folder, prepared.facts)
     return prepared.spec

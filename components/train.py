@@ -10,10 +10,13 @@ def train(
     dataset_folder: Input[Dataset], spec: dict, model: Output[Model], metrics: Output[Metrics]
 ):
     """Train to the spec's epochs, from the run's last checkpoint if there is one."""
+    from tally.steps.image import require
+
+    require("train")
+    from tally.steps.artifacts import leave_model
     from tally.steps.train import run
 
     trained = run(dataset_folder.path, spec)
-    model.uri = str(trained.folder)
-    model.metadata.update(trained.facts)
+    leave_model(model, trained.folder, trained.facts)
     for name, value in trained.facts.items():
         metrics.log_metric(name, value)

@@ -21,8 +21,10 @@ COPY pyproject.toml README.md /app/
 COPY tally /app/tally
 COPY components /app/components
 COPY pipelines /app/pipelines
+COPY requirements/local.lock /app/requirements/local.lock
 RUN set -eu; \
     cd /app; \
+    /opt/tally/bin/python -m tally.content >CONTENT; \
     /opt/tally/bin/python -m pip install -qq --no-compile --disable-pip-version-check --no-deps \
         --no-build-isolation -e .; \
     rm -rf build; \

@@ -48,5 +48,7 @@ for name in worker meter; do
 	begin=$(date +%s)
 	case $name in worker) image=localhost/tally:$version ;; *) image=localhost/tally-$name:$version ;; esac
 	build bud -q "$@" -t "$image" -f "images/$name.Dockerfile" . >/dev/null
+	# of which sources it is: what a compiled pipeline expects of it
+	case $name in worker) build tag "$image" "$image-$(PYTHONPATH=. python3 -m tally.content)" ;; esac
 	say "$image from $base in $(($(date +%s) - begin)) s"
 done

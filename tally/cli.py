@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tally import schedule_cli
 from tally.errors import SpecError, TallyError
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
     help="Kubeflow pipelines that quote a training run, scale it, and bill every second.",
 )  # fmt: skip
+
+app.add_typer(schedule_cli.app, name="schedule")
 
 PipelineArgument = Annotated[
     str, typer.Argument(envvar="PIPELINE", help="cnn, rnn, or a file with model() and dataset()")
@@ -45,26 +48,48 @@ SinceOption = Annotated[
 UntilOption = Annotated[
     str, typer.Option(envvar="UNTIL", metavar="DAY", help="the day after the last: 2026-12-01")
 ]
-EngineOption = Annotated[str, typer.Option(envvar="ENGINE", help="local")]
+EngineOption = Annotated[
+    str, typer.Option(envvar="ENGINE", help="local or cluster; cluster where KFP_HOST is set")
+]
+CancelOption = Annotated[
+    bool, typer.Option("--cancel", help="Ctrl-C ends a cluster's run, instead of leaving it")
+]
 
 
 @app.command()
 def submit(
     pipeline: PipelineArgument,
     settings: SettingsOption = None,
-    engine: EngineOption = "local",
+    engine: EngineOption = "",
     as_json: JsonOption = False,
+    cancel_on_interrupt: CancelOption = False,
 ) -> None:
     """Compile and run a pipeline, with live progress; ends with the bill."""
-    from tally.runs import local
+    from tally.runs.kubeflow.settings import on_cluster
     from tally.spec import parse_settings, split_settings
 
-    if engine != "local":
-        raise SpecError(
-            f"ENGINE: expected local, got {engine}; this Tally runs on one machine only"
+    asked = parse_settings(settings or split_settings(os.environ.get("SET", "")))
+    if on_cluster(engine):
+        from tally.runs.kubeflow import ending, submitting
+
+        end = submitting.submit(
+            pipeline, asked, _console(as_json), cancel_on_interrupt=cancel_on_interrupt
         )
-    pairs = settings or split_settings(os.environ.get("SET", ""))
-    _print_end(local.submit(pipeline, parse_settings(pairs), _console(as_json)), as_json)
+        sys.exit(ending.say(end, as_json=as_json))
+    from tally.runs import local
+
+    _print_end(local.submit(pipeline, asked, _console(as_json)), as_json)
+
+
+@app.command()
+def watch(
+    run: RunArgument, as_json: JsonOption = False, cancel_on_interrupt: CancelOption = False
+) -> None:
+    """Follow a cluster's run that was left running; ends with the bill."""
+    from tally.runs.kubeflow import ending, submitting
+
+    end = submitting.rejoin(run, _console(as_json), cancel_on_interrupt=cancel_on_interrupt)
+    sys.exit(ending.say(end, as_json=as_json))
 
 
 @app.command()
@@ -77,8 +102,15 @@ def resume(run: RunArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def cancel(run: RunArgument) -> None:
-    """End a running run; it keeps its last checkpoint and can be resumed."""
+def cancel(run: RunArgument, engine: EngineOption = "") -> None:
+    """End a running run; one of this machine keeps its last checkpoint and can be resumed."""
+    from tally.runs.kubeflow.settings import on_cluster
+
+    if on_cluster(engine):
+        from tally.runs.kubeflow.cancelling import cancel as cancel_there
+
+        print(cancel_there(run, _console(as_json=True)))
+        return
     from tally.costing.ledger import open_ledger
     from tally.runs import local
 
@@ -121,20 +153,29 @@ def reap(
 
 
 @app.command()
-def runs(as_json: JsonOption = False) -> None:
+def runs(as_json: JsonOption = False, engine: EngineOption = "") -> None:
     """List runs, newest first, with what each cost."""
-    from tally.runs.listing import listed, rows_json
+    from tally.runs.kubeflow.settings import on_cluster
 
-    rows = listed()
+    if on_cluster(engine):
+        from tally.runs.kubeflow import listing as cluster
+
+        there = cluster.listed()
+        document, cells = cluster.rows_json(there), [row.cells() for row in there]
+    else:
+        from tally.runs import listing
+
+        here = listing.listed()
+        document, cells = listing.rows_json(here), [row.cells() for row in here]
     if as_json:
-        print(json.dumps(rows_json(rows)))
+        print(json.dumps(document))
         return
     table = Table(box=None, header_style="bold")
     for title in ("run", "pipeline", "state", "began (UTC)", "accuracy", "cost"):
         table.add_column(title, justify="right" if title in ("accuracy", "cost") else "left")
-    for row in rows:
-        table.add_row(*row.cells())
-    Console().print(table if rows else "no runs yet; try `make submit PIPELINE=cnn`")
+    for row in cells:
+        table.add_row(*row)
+    Console().print(table if cells else "no runs yet; try `make submit PIPELINE=cnn`")
 
 
 @app.command()
@@ -268,7 +309,7 @@ def compile_(
 
 @app.command()
 def doctor() -> None:
-    """Say what is missing on this machine, a line each, with the remedy."""
+    """Say what is missing on this machine and of its cluster, a line each, with the remedy."""
     from tally.runs.doctor import findings
 
     bad = False

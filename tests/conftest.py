@@ -14,9 +14,10 @@ _missing: dict[str, int] = {}
 
 @pytest.fixture(autouse=True)
 def tally_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh TALLY_HOME; no other TALLY_* of the person who runs the tests is seen."""
+    """A fresh TALLY_HOME; nothing else of the person who runs the tests is seen, nor a cluster."""
     for name in list(os.environ):
-        if name.startswith("TALLY_") and name != "TALLY_REQUIRE_ALL":
+        own = name.startswith(("TALLY_", "KFP_")) or name == "ENGINE"
+        if own and name != "TALLY_REQUIRE_ALL":
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     monkeypatch.setenv("TALLY_HOME", str(home))

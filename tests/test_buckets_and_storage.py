@@ -139,6 +139,7 @@ def test_a_damaged_object_is_one_line_and_leaves_nothing(bucket, emulator, tally
     assert not cached(tally_home)
 
 
+@pytest.mark.slow
 def test_an_unreachable_endpoint_is_one_line_within_15_seconds(monkeypatch, tally_home):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # nobody listens: connections are refused

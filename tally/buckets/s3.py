@@ -141,7 +141,7 @@ class S3Objects:
                 "AWS credentials", type(error).__name__,
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_SHARED_CREDENTIALS_FILE",
             ) from error  # fmt: skip
-        except (boto.HTTPClientError, boto.IncompleteReadError) as error:
+        except (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError) as error:
             raise _unreachable(type(error).__name__) from error
         except (boto.BotoCoreError, ValueError) as error:
             raise Refused(

@@ -151,7 +151,7 @@ class KubernetesGang:
         return job_name(self._spec, self._move)
 
     def _make_job(self, template: WorkerTemplate, workers: int) -> None:
-        """A suspended Job; what it needs, owned by it; then it may run."""
+        """A suspended Job; what it needs, owned by it; then it may run, or its queue lets it."""
         wanted = gang_objects(self._spec, template, self._token, workers, self._move)
         job = self._cluster.request("POST", self._jobs, wanted.job)
         name = job["metadata"]["name"]
@@ -168,7 +168,7 @@ class KubernetesGang:
             owned = {**part, "metadata": {**part["metadata"], "ownerReferences": [owner]}}
             path = path.format(f"namespaces/{self._spec.namespace}")
             self._cluster.request("POST", path, owned)
-        if not self._stopped.is_set():
+        if not self._stopped.is_set() and not self._spec.queue:  # else Kueue says when
             self._cluster.request("PATCH", f"{self._jobs}/{name}", {"spec": {"suspend": False}})
 
     def _begin_following(self) -> None:

@@ -12,7 +12,7 @@ from tally.kube.manifests import GangSpec
 from tally.kube.template import Object, Volume, WorkerTemplate, worker_template
 from tally.machines.catalogue import machine
 
-_STORE = ("TALLY_STORE", "AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
+_STORE = ("TALLY_STORE", "TALLY_USER_FILES", "AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")
 _LASTING = ("persistentVolumeClaim", "hostPath", "nfs", "csi", "secret", "configMap")
 _NOT_OURS = ("/var/run/secrets/", "/var/run/argo", "/argo", "/kfp")
@@ -60,6 +60,7 @@ def gang_here(
         owner=owner_of(pod),
         store_ports=store_ports(),
         metered=bool(os.environ.get("TALLY_METER_URL")),
+        queue=os.environ.get("TALLY_QUEUE", ""),
     )
     like = like_own_pod(pod)
     if machine_type is None:

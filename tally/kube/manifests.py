@@ -19,6 +19,7 @@ FINALIZER = "tally.dev/metered"
 SCRAPER = {"app.kubernetes.io/name": "prometheus"}
 _UNLIMITED = 2**31 - 1
 _NAME_LENGTH = 52  # a worker's host name adds the move and its index, and has 63 at most
+QUEUE = "kueue.x-k8s.io/queue-name"
 _METADATA_SERVERS = {"169.254.169.254/32": (80,), "169.254.169.252/32": (987, 988)}
 
 
@@ -36,6 +37,7 @@ class GangSpec:
         owner: an ownerReference without `controller`: the Workflow; the gang goes with it.
         store_ports: TCP ports outside the gang that workers reach: those of the store.
         metered: a meter is there; pods stay until it has kept when they ended.
+        queue: Kueue's LocalQueue, which says when the gang may run; "" where there is none.
     """
 
     run_id: str
@@ -50,6 +52,7 @@ class GangSpec:
     owner: Mapping[str, Any] | None = None
     store_ports: tuple[int, ...] = (443,)
     metered: bool = False
+    queue: str = ""
 
     @property
     def name(self) -> str:
@@ -161,7 +164,7 @@ def _job(spec: GangSpec, template: WorkerTemplate, workers: int, move: int, meta
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {**meta, **owners},
+        "metadata": {**meta, **owners, **_queued(spec, meta)},
         "spec": {
             "suspend": True,
             "completionMode": "Indexed",
@@ -182,6 +185,15 @@ def _job(spec: GangSpec, template: WorkerTemplate, workers: int, move: int, meta
             },
         },
     }
+
+
+def _queued(spec: GangSpec, meta: Object) -> Object:
+    """In a queue of Kueue's, where it may also be resized (kueue.sigs.k8s.io, Elastic Workloads).
+    Of the Job only: with the label its pods would be queued once more, each by itself."""
+    if not spec.queue:
+        return {}
+    labels = {**meta["labels"], QUEUE: spec.queue}
+    return {"labels": labels, "annotations": {"kueue.x-k8s.io/elastic-job": "true"}}
 
 
 def failure_rules() -> list[Object]:

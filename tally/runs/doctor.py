@@ -1,40 +1,29 @@
-"""What is missing on this machine, and the remedy."""
+"""What is missing on this machine and of its cluster, and the remedy."""
 
 import importlib.util
 import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tally import storage
 from tally.errors import TallyError
 from tally.machines.catalogue import machine
+from tally.runs import doctor_cluster
+from tally.runs.finding import Finding, of_error
+
+__all__ = ["Finding", "findings"]
 
 NEEDED_BYTES = 3 * 10**9
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at."""
-
-    what: str
-    good: bool
-    found: str
-    remedy: str
-    needed: bool = True
-
-    def line(self) -> str:
-        """`ok      python 3.11.7`, or `missing chromium: …; remedy`."""
-        if self.good:
-            return f"ok       {self.what}: {self.found}"
-        return (
-            f"{'missing' if self.needed else 'optional'}  {self.what}: {self.found}; {self.remedy}"
-        )
-
-
 def findings() -> Iterator[Finding]:
-    """Look at everything, cheapest first."""
+    """Look at everything: this machine first, then what the environment says of a cluster."""
+    yield from _of_this_machine()
+    yield from doctor_cluster.findings()
+
+
+def _of_this_machine() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("python", sys.version_info[:2] == (3, 11), version, "install Python 3.11")
     for module in ("tensorflow", "keras", "kfp", "safetensors", "sqlalchemy"):
@@ -51,9 +40,13 @@ def findings() -> Iterator[Finding]:
         yield Finding("TALLY_HOME", True, str(home), "")
         yield Finding("disk", free >= NEEDED_BYTES, f"{free / 1e9:.1f} GB free", remedy)
     price = os.environ.get("TALLY_PRICE_PER_HOUR")
-    found = f"${machine('local').price_usd_per_hour:.2f} an hour"
-    remedy = "a guess, see tally/machines/local.yaml; set TALLY_PRICE_PER_HOUR to your own"
-    yield Finding("price", price is not None, found, remedy, needed=False)
+    try:
+        found = f"${machine('local').price_usd_per_hour:.2f} an hour"
+    except TallyError as error:
+        yield of_error("price", error)
+    else:
+        remedy = "a guess, see tally/machines/local.yaml; set TALLY_PRICE_PER_HOUR to your own"
+        yield Finding("price", price is not None, found, remedy, needed=False)
     for program in ("chromium",):
         path = shutil.which(program)
         remedy = "make test-deps (Debian, root); only tests of the report use it"

@@ -70,10 +70,14 @@ def spec(pipeline: Any, settings: dict[str, str]) -> Spec:
 
 
 def compile_to(name: str, out: Path | None) -> Path:
-    """Compile a pipeline to IR YAML; where it is (`<pipeline>.yaml` here, unless told)."""
-    from kfp import compiler
+    """Compile a pipeline to IR YAML; where it is (`<pipeline>.yaml` here, unless told).
 
-    pipeline = load(name)
-    path = out or Path(f"{pipeline.name}.yaml")
-    compiler.Compiler().compile(pipeline, str(path))
+    Raises:
+        SpecError: as `compiled.compile_for_cluster`.
+    """
+    from tally.runs.compiled import compile_for_cluster
+
+    made = compile_for_cluster(name, {})
+    path = out or Path(f"{made.name}.yaml")
+    path.write_bytes(made.ir)
     return path

@@ -8,6 +8,7 @@ from typing import Any
 from tally.data.format import open_dataset
 from tally.evaluation.metrics import classification
 from tally.spec import Spec
+from tally.steps import artifacts
 from tally.steps.step import step
 from tally.storage import atomic_file
 
@@ -28,7 +29,7 @@ def run(dataset_folder: str, spec: dict[str, Any], model_folder: str, page: str)
 
     with step("evaluate") as here:
         began = time.monotonic()
-        dataset = open_dataset(Path(dataset_folder), verify=["test"])
+        dataset = open_dataset(artifacts.dataset_folder(dataset_folder), verify=["test"])
         test = dataset.splits["test"]
         here.event("progress", done=0, total=len(test), unit="examples")
 

@@ -6,15 +6,16 @@ A step knows its run from the environment that submit gives it:
     TALLY_SUBMIT_PID                                the process that it must not outlive
     TALLY_CLOCK_OFFSET_MICROSECONDS                 the run's clock
 
-In a pod there is no submit: log and events are what the pod writes, the attempt is the first where
-nobody says. TALLY_METER_URL there is the meter that hears of them too (outbox.py); what the pod
-used it sees by itself.
+In a pod there is no submit: log and events are what the pod writes, the attempt is what
+TALLY_ARGO_NODE counts, else the first. TALLY_METER_URL there is the meter that hears of them too
+(outbox.py); what the pod used it sees by itself. The user's own files come in TALLY_USER_FILES.
 """
 
 import contextlib
 import functools
 import json
 import os
+import re
 import signal
 import sys
 import traceback
@@ -24,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from tally import clock, events, lifeline, storage
+from tally import clock, events, lifeline, storage, userfile
 from tally.costing.usage import Phase
 from tally.errors import RunError, TallyError
 from tally.steps.recorder import Recorder, local_usage, started_microseconds
@@ -105,7 +106,8 @@ def step(name: str, cores: float | None = None) -> Iterator[Step]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # submit passes on what a terminal sends
     if submit:
         lifeline.end_with(int(submit))
-    attempt = int(os.environ.setdefault("TALLY_ATTEMPT", "1"))
+    first = attempt_of(os.environ.get("TALLY_ARGO_NODE", ""))
+    attempt = int(os.environ.setdefault("TALLY_ATTEMPT", str(first)))
     os.environ.setdefault("TALLY_PIPELINE", "train")
     recorder = Recorder()
     outbox = None if submit else _outbox(run_id)
@@ -123,6 +125,7 @@ def step(name: str, cores: float | None = None) -> Iterator[Step]:
     code = 1
     try:
         here.event("step_started")
+        userfile.unpack()
         yield here
         here.event("step_ended", tensorflow_imported="tensorflow" in sys.modules)
         code = 0
@@ -145,6 +148,15 @@ def step(name: str, cores: float | None = None) -> Iterator[Step]:
             print(missing, file=sys.stderr, flush=True)
     if code:
         sys.exit(code)
+
+
+def attempt_of(argo_node: str) -> int:
+    """Which life of a step its Argo node is: 1, and one more for each time it was begun anew.
+
+    Args:
+        argo_node: as Argo names it, "cnn-x(0).root(0).exit-handler-1(0).train(0).executor(1)".
+    """
+    return 1 + sum(int(count) for count in re.findall(r"\((\d+)\)", argo_node))
 
 
 def _outbox(run_id: str) -> "Outbox | None":

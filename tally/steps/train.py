@@ -21,7 +21,7 @@ from tally.errors import SpecError
 from tally.kube.here import is_here
 from tally.machines.catalogue import machine
 from tally.spec import Spec, parse_settings
-from tally.steps import conductor
+from tally.steps import artifacts, conductor
 from tally.steps.lost_work import count_lost_work
 from tally.steps.step import Step, step
 from tally.training import checkpoint, output, state
@@ -51,7 +51,7 @@ def run(dataset_folder: str, spec: dict[str, Any]) -> Trained:
     """
     with step("train", cores=0) as here:
         asked = Spec.model_validate(spec)
-        dataset = open_dataset(Path(dataset_folder), verify=["train"])
+        dataset = open_dataset(artifacts.dataset_folder(dataset_folder), verify=["train"])
         conduct = _with_pods if is_here() else _with_processes
         finished = conduct(here, asked, dataset)
         facts = {

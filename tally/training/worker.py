@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 
 _BEGAN = time.monotonic()
 
-from tally import lifeline  # noqa: E402
+from tally import lifeline, userfile  # noqa: E402
 from tally.data.format import open_dataset  # noqa: E402
 from tally.errors import RunError, SpecError, TallyError  # noqa: E402
 from tally.models import registry  # noqa: E402
@@ -82,6 +82,7 @@ def main() -> int:
 def _work(member: Member, tell: Any) -> int:
     """Find out what to do, get ready for it, do it."""
     config = WorkerConfig.from_json(member.join())
+    userfile.unpack()
     stopping = threading.Event()
     if config.parent_pid:
         lifeline.when_gone(config.parent_pid, lambda: _end_alone(stopping))

@@ -212,6 +212,21 @@ def test_pods_wait_for_a_meter_only_where_there_is_one() -> None:
     assert "finalizers" not in meta(False)
 
 
+def test_in_a_queue_the_job_waits_for_kueue_and_can_be_resized_there() -> None:
+    job = gang_objects(spec(queue="team-a"), template(), TOKEN, 2).job
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
+    assert job["metadata"]["annotations"] == {"kueue.x-k8s.io/elastic-job": "true"}
+    assert job["spec"]["suspend"] is True
+    # a pod with the label would be queued once more, by itself
+    assert "kueue" not in json.dumps(job["spec"]["template"])
+
+
+def test_without_a_queue_nothing_is_said_of_one() -> None:
+    queued, plain = (gang_objects(spec(queue=name), template(), TOKEN, 2) for name in ("q", ""))
+    assert "kueue" not in json.dumps([plain.job, plain.parts])
+    assert queued.job["spec"] == plain.job["spec"] and queued.parts == plain.parts
+
+
 def test_the_gang_goes_with_its_owner() -> None:
     owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "w", "uid": "u"}
     job = gang_objects(spec(owner=owner), template(), TOKEN, 1).job

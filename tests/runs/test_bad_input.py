@@ -73,6 +73,7 @@ def test_shapes_that_do_not_fit_the_model(tmp_path: Path) -> None:
     assert "expected" in line and "2" in line
 
 
+@pytest.mark.slow
 def test_a_corrupt_shard_is_named(tally_home: Path) -> None:
     submit_json("cnn", *QUICK)
     shard = next((tally_home / "datasets").glob("*/train-*-x.npy"))
@@ -84,6 +85,7 @@ def test_a_corrupt_shard_is_named(tally_home: Path) -> None:
     assert shard.name in line and "run again" in line
 
 
+@pytest.mark.slow
 def test_an_unreachable_bucket_is_one_line() -> None:
     nobody = "http://127.0.0.1:1"
     line = failed_in_step(

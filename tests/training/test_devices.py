@@ -57,6 +57,7 @@ np.savez(out, *[v.numpy() for v in built.trainable_variables])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) for n in ("cnn", "lstm")] + ["with dropout"]
 )

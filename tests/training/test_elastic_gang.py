@@ -77,6 +77,7 @@ def dataset_and_model(name: str, folder: Path) -> tuple[Path, str]:
     return pictures(folder / "data"), "cnn"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "name",

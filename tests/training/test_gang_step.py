@@ -50,7 +50,7 @@ def test_a_gang_of_any_size_ends_where_a_lone_worker_does(
 @pytest.mark.parametrize(
     "name",
     [
-        "cnn",
+        pytest.param("cnn", marks=pytest.mark.slow),
         pytest.param("lstm", marks=pytest.mark.slow),
         pytest.param("random", marks=pytest.mark.slow),
         "batch",

@@ -128,6 +128,7 @@ def started(saved: Saved | None) -> Started:
     return Started(saved.epoch, saved.offset, saved.saved_at_microseconds)
 
 
+@pytest.mark.slow
 def test_a_training_that_is_done_writes_its_model_again_and_trains_nothing(tmp_path: Path) -> None:
     given = config(tmp_path, pictures(tmp_path / "data"), epochs=1)
     finished(tmp_path, given)

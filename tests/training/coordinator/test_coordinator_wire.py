@@ -196,6 +196,7 @@ def test_a_killed_coordinator_is_lost_after_its_time(process: Callable[..., Any]
     worker.close()
 
 
+@pytest.mark.slow
 def test_a_coordinator_that_only_sleeps_for_a_while_drops_nobody(
     process: Callable[..., Any],
 ) -> None:

@@ -1,0 +1,80 @@
+"""Of which sources an image was made: a short tag, which compiled pipelines expect of it.
+
+`python -m tally.content` prints the tag of the sources beside it; images/ keeps that in the file
+CONTENT of the image. A compiled pipeline gives each step the tag of the sources that it was
+compiled from, as TALLY_EXPECTED_CONTENT: what runs is what was submitted, or nothing.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tally.errors import SpecError
+
+PROJECT = Path(__file__).resolve().parents[1]
+EXPECTED = "TALLY_EXPECTED_CONTENT"
+FILE = "CONTENT"  # in the image, beside tally/
+_FOLDERS = ("tally", "components")
+LOCK = "requirements/local.lock"
+_LETTERS = 16
+
+
+def tag(files: Iterable[tuple[str, bytes]]) -> str:
+    """The tag of these files: 16 hexadecimal letters, whatever their order.
+
+    Args:
+        files: the path of each below the project, with slashes, and what it holds.
+    """
+    whole = hashlib.sha256()
+    for name, data in sorted(files):
+        whole.update(f"{name}\0{len(data)}\0".encode())
+        whole.update(data)
+    return whole.hexdigest()[:_LETTERS]
+
+
+def tag_of(project: Path = PROJECT) -> str:
+    """The tag of the sources in a project's folder: tally/, components/ and the lock.
+
+    Raises:
+        SpecError: a file of them cannot be read.
+    """
+    found = (path for folder in _FOLDERS for path in (project / folder).rglob("*"))
+    paths = [path for path in found if path.is_file() and "__pycache__" not in path.parts]
+    try:
+        return tag(
+            (path.relative_to(project).as_posix(), path.read_bytes())
+            for path in [*paths, project / LOCK]
+        )
+    except OSError as error:
+        raise SpecError(
+            f"content: expected Tally's sources and {LOCK} in {project}, got {error.strerror} for "
+            f"{error.filename}; run it in the project's folder"
+        ) from error
+
+
+def require_expected(environment: Mapping[str, str] = os.environ, project: Path = PROJECT) -> None:
+    """Refuse to run in an image that was made of other sources than the pipeline was compiled from.
+
+    Nothing is expected where no compiled pipeline says so: on a laptop, in a gang's workers, which
+    have their conductor's image.
+
+    Raises:
+        SpecError: says both tags.
+    """
+    expected = environment.get(EXPECTED, "")
+    if not expected:
+        return
+    try:
+        found = (project / FILE).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        found = "none"
+    if found != expected:
+        raise SpecError(
+            f"image: expected one of content {expected}, from which this pipeline was compiled, "
+            f"got {found}; build and push the image of these sources, or compile the image's own"
+        )
+
+
+if __name__ == "__main__":
+    print(tag_of())

@@ -1,0 +1,1 @@
+"""Runs on a Kubeflow Pipelines installation: submit, watch, cancel, list, schedule."""

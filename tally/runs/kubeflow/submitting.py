@@ -1,0 +1,152 @@
+"""Submit to Kubeflow Pipelines, and follow a run there to its end."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from tally.errors import TallyError
+from tally.runs import pipelines
+from tally.runs.kubeflow import creating, uploading
+from tally.runs.kubeflow.connection import Connection, connect
+from tally.runs.kubeflow.ending import Ended, ended, left_running
+from tally.runs.kubeflow.explaining import Explaining
+from tally.runs.kubeflow.finding import find_run
+from tally.runs.kubeflow.package import package
+from tally.runs.kubeflow.showing import Shown, display
+from tally.runs.kubeflow.signals import held, interrupting
+from tally.runs.kubeflow.steps import leaves
+from tally.runs.kubeflow.watching import terminate, watch
+
+CANCEL_SECONDS = 60.0
+_LAST_LOOK_SECONDS = 3.0
+
+
+def submit(
+    name: str, settings: Mapping[str, str], console: Console, *, cancel_on_interrupt: bool = False
+) -> Ended:
+    """Run a pipeline on the cluster of KFP_HOST, and follow it to its end.
+
+    Args:
+        name: a packaged pipeline, or the path of the user's own file.
+        settings: parameters over the pipeline's presets.
+        console: where progress goes.
+        cancel_on_interrupt: what an interruption does: end the run, instead of leaving it running.
+
+    Raises:
+        SpecError: bad input, or refused by the server; no run was made.
+        RunError: the server does not answer.
+    """
+    pipelines.check(name)
+    connection = connect()
+    say = _lines(console)
+    say(f"{name} on {connection.settings.host}, as {connection.settings.who()}, "
+        f"namespace {connection.settings.pods_namespace}")  # fmt: skip
+    made = package(name, settings)
+    pipeline = uploading.pipeline_id(connection, made.pipeline)
+    version = uploading.version_id(connection, pipeline, made)
+    experiment = uploading.experiment_id(
+        connection, connection.settings.experiment or made.pipeline
+    )
+    body = {
+        "display_name": creating.unique_name(made.pipeline),
+        "experiment_id": experiment,
+        "pipeline_version_reference": {
+            "pipeline_id": pipeline,
+            "pipeline_version_id": version,
+        },
+        "runtime_config": {"parameters": dict(made.parameters)},
+    }
+    if account := connection.settings.service_account:
+        body["service_account"] = account
+    with held() as received:
+        run = creating.create_run(connection, body)
+        say(f"run {run['run_id']} ({body['display_name']}, version {made.version})")
+        say(connection.run_link(str(run["run_id"])))
+    return follow(
+        connection, run, made.steps, console,
+        cancel_on_interrupt=cancel_on_interrupt, interrupted=bool(received),
+    )  # fmt: skip
+
+
+def rejoin(text: str, console: Console, *, cancel_on_interrupt: bool = False) -> Ended:
+    """Follow a run that was left running.
+
+    Args:
+        text: its id, as much of it as is unique, or its name.
+
+    Raises:
+        SpecError: there is none. RunError: the server does not answer.
+    """
+    connection = connect()
+    run = find_run(connection, text)
+    _lines(console)(connection.run_link(str(run["run_id"])))
+    return follow(
+        connection, run, _tasks(connection, run), console, cancel_on_interrupt=cancel_on_interrupt
+    )
+
+
+def follow(
+    connection: Connection,
+    run: Mapping[str, Any],
+    names: Sequence[str],
+    console: Console,
+    *,
+    cancel_on_interrupt: bool = False,
+    interrupted: bool = False,
+) -> Ended:
+    """Show a run until it has ended, or until this process is interrupted.
+
+    Args:
+        run: the server's answer.
+        names: of its tasks, in order.
+        cancel_on_interrupt: as of submit.
+        interrupted: it already was.
+    """
+    run_id = str(run["run_id"])
+    explaining = Explaining(run_id, connection.settings.pods_namespace)
+    shown = display(console)
+    try:
+        with interrupting():
+            try:
+                if interrupted:
+                    raise KeyboardInterrupt
+                last = watch(connection, run_id, names, shown, lambda: explaining.reasons)
+            except KeyboardInterrupt:
+                if not cancel_on_interrupt:
+                    return left_running(connection, run)
+                last = _cancel(connection, run_id, names, shown)
+    except KeyboardInterrupt:  # once more, while it was being cancelled
+        return left_running(connection, run)
+    finally:
+        shown.close()
+    return ended(connection, last, names, explaining.last_look(_LAST_LOOK_SECONDS))
+
+
+def _cancel(
+    connection: Connection, run_id: str, names: Sequence[str], shown: Shown
+) -> dict[str, Any]:
+    shown.note(f"cancelling; at most {CANCEL_SECONDS:.0f} s, Ctrl-C leaves it to Kubeflow")
+    terminate(connection, run_id)
+    return watch(connection, run_id, names, shown, dict, CANCEL_SECONDS)
+
+
+def _tasks(connection: Connection, run: Mapping[str, Any]) -> list[str]:
+    """The tasks of a run's pipeline, none where the server no longer has it."""
+    spec = run.get("pipeline_spec")
+    if not spec:
+        reference = run.get("pipeline_version_reference") or {}
+        path = (f"pipelines/{reference.get('pipeline_id')}/versions/"
+                f"{reference.get('pipeline_version_id')}")  # fmt: skip
+        try:
+            spec = connection.request("GET", path, what="see the run's pipeline")["pipeline_spec"]
+        except (TallyError, KeyError):
+            return []
+    return leaves(spec)
+
+
+def _lines(console: Console) -> Any:
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    return say

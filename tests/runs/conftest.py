@@ -1,0 +1,41 @@
+"""What doctor says of a cluster that stands in for a real one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:  # only doctor's tests have the time for Kubernetes' client
+    from kubernetes_standin import ApiServer, Lines
+
+
+@pytest.fixture
+def api() -> Iterator["ApiServer"]:
+    """An API server of Kubernetes with the namespace that Kubeflow has for one user."""
+    from kubernetes_standin import ApiServer, serving
+
+    with serving(ApiServer()) as server:
+        server.make_namespace("kubeflow", "pipeline-runner")
+        yield server
+
+
+@pytest.fixture
+def lines(api: "ApiServer", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Lines":
+    """What doctor says, or of it the lines about one thing."""
+    from kubernetes_standin import TOKEN
+
+    from tally.runs import doctor_cluster
+    from tally.runs.finding import SECONDS
+
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    path = tmp_path / "kubeconfig"
+    api.write_kubeconfig(path)
+
+    def said(what: str = "", seconds: float = SECONDS, **environment: str) -> list[str]:
+        given = {"KUBECONFIG": str(path), "HOME": str(tmp_path), **environment}
+        found = [one.line() for one in doctor_cluster.findings(given, seconds)]
+        assert not any(TOKEN in line for line in found)
+        return [line for line in found if f" {what}" in line.partition(": ")[0]]
+
+    return said

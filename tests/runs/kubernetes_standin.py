@@ -1,0 +1,139 @@
+"""As much of an API server of Kubernetes as doctor asks for: objects, and rights by RBAC."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+
+from tally.runs.doctor_kubernetes import ROLE_FILE
+
+TOKEN = "of-the-kubeconfig"
+_REVIEWS = ("localsubjectaccessreviews", "subjectaccessreviews", "selfsubjectaccessreviews")
+Rule = dict[str, list[str]]
+Lines = Callable[..., list[str]]
+
+
+def shipped_rules() -> list[Rule]:
+    (role,) = (o for o in yaml.safe_load_all(ROLE_FILE.read_text()) if o["kind"] == "Role")
+    return list(role["rules"])
+
+
+@dataclass
+class ApiServer:
+    """Its objects, and what is wrong with it.
+
+    Attributes:
+        objects: by path; a list's path gives those with the label selector that is asked for.
+        bound: "namespace/account" → the rules of the Role that it is bound to.
+        caller: who asks, of whom `selfsubjectreviews` tells.
+        forbidden: paths (of reviews: their kind) that are answered 403.
+        hanging: paths that are not answered until the test is over.
+    """
+
+    objects: dict[str, Any] = field(default_factory=dict)
+    bound: dict[str, list[Rule]] = field(default_factory=dict)
+    caller: str = "admin"
+    forbidden: set[str] = field(default_factory=set)
+    hanging: set[str] = field(default_factory=set)
+    version: str = "v1.34.4"
+    over: threading.Event = field(default_factory=threading.Event)
+    port: int = 0
+
+    def make_namespace(self, name: str, *accounts: str) -> None:
+        self.objects[f"/api/v1/namespaces/{name}"] = {"metadata": {"name": name}}
+        for account in accounts:
+            path = f"/api/v1/namespaces/{name}/serviceaccounts/{account}"
+            self.objects[path] = {"metadata": {"name": account}}
+            self.bound[f"{name}/{account}"] = shipped_rules()
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, Any]:
+        kind = path.rpartition("/")[2]
+        if path in self.hanging:
+            self.over.wait(30)
+        if path in self.forbidden or kind in self.forbidden:
+            return 403, {"reason": "Forbidden", "message": "no"}
+        if path == "/version":
+            return 200, {"gitVersion": self.version}
+        if kind == "selfsubjectreviews":
+            return 201, {"status": {"userInfo": {"username": self.caller}}}
+        if kind in _REVIEWS:
+            assert method == "POST"
+            return 201, {"status": {"allowed": self._is_allowed(json.loads(body)["spec"])}}
+        found = self.objects.get(path)
+        if found is None and kind in ("nodes", "pods"):
+            found = []
+        if found is None:
+            return 404, {"reason": "NotFound", "message": f"{path} not found"}
+        if isinstance(found, list):
+            key, _, value = query.get("labelSelector", "").partition("=")
+            labelled = [o for o in found if not key or key in o["metadata"].get("labels", {})]
+            wanted = [o for o in labelled if not value or o["metadata"]["labels"][key] == value]
+            return 200, {"items": wanted}
+        return 200, found
+
+    def _is_allowed(self, spec: dict[str, Any]) -> bool:
+        user, asked = spec.get("user", self.caller), spec["resourceAttributes"]
+        who = user.removeprefix("system:serviceaccount:").replace(":", "/")
+        assert asked["namespace"] == who.partition("/")[0]
+        return any(
+            asked["group"] in rule["apiGroups"]
+            and asked["resource"] in rule["resources"]
+            and asked["verb"] in rule["verbs"]
+            for rule in self.bound.get(who, [])
+        )
+
+    def write_kubeconfig(self, path: Path) -> None:
+        path.write_text(
+            yaml.safe_dump(
+                {
+                    "clusters": [
+                        {"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}
+                    ],
+                    "users": [{"name": "u", "user": {"token": TOKEN}}],
+                    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                    "current-context": "x",
+                }
+            )
+        )
+
+
+@contextlib.contextmanager
+def serving(api: ApiServer) -> Iterator[ApiServer]:
+    """The server on a free port, until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_any(self) -> None:
+            parts = urlsplit(self.path)
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, said = 401, {"reason": "Unauthorized", "message": "Unauthorized"}
+            if self.headers.get("Authorization") == f"Bearer {TOKEN}":
+                status, said = api.answer(self.command, parts.path, query, body)
+            with contextlib.suppress(OSError):  # who waited in vain has gone
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(json.dumps(said).encode())
+
+        do_GET = do_POST = handle_any
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    api.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield api
+    finally:
+        api.over.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
