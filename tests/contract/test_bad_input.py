@@ -11,6 +11,8 @@ from contract.conftest import one_line
 from contract.recordings import UNSCHEDULABLE
 from contract.replay import Replay
 
+pytestmark = pytest.mark.slow
+
 
 def token(**facts: str) -> str:
     payload = base64.urlsafe_b64encode(json.dumps(facts).encode()).decode().rstrip("=")

@@ -13,6 +13,8 @@ from contract.recordings import FAILURE
 from contract.replay import Replay
 from tally.runs.kubeflow import ending
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def meter(

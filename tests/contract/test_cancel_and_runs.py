@@ -8,6 +8,8 @@ from contract.recordings import UNSCHEDULABLE
 from contract.replay import Replay, interrupt_at
 from tally.runs.kubeflow import cancelling, watching
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def left(run_tally, replay: Replay) -> str:

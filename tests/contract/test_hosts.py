@@ -14,6 +14,8 @@ from contract.conftest import one_line
 from contract.replay import Replay
 from tally.runs.kubeflow import connection
 
+pytestmark = pytest.mark.slow
+
 
 def closed_port() -> int:
     with socket.socket() as free:

@@ -12,6 +12,8 @@ from contract.recordings import FAILURE, UNSCHEDULABLE
 from contract.replay import Replay
 from tally.runs.kubeflow import explaining
 
+pytestmark = pytest.mark.slow
+
 PODS = "/api/v1/namespaces/kubeflow/pods"
 WORKFLOWS = "/apis/argoproj.io/v1alpha1/namespaces/kubeflow/workflows"
 NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."

@@ -11,6 +11,8 @@ import pytest
 from contract.recurring import NIGHTLY, Scheduling, nightly, scheduling
 from contract.replay import recorded
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def replay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scheduling]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from command import Live, events, tally
 
 LONG = [
@@ -14,6 +15,7 @@ def sizes(home: Path, run_id: str) -> list[int]:
     return [len(e["workers"]) for e in events(home, run_id) if e["event"] == "generation"]
 
 
+@pytest.mark.slow
 def test_a_running_training_grows_and_shrinks_by_command(tally_home: Path) -> None:
     with Live(tally_home, *LONG) as live:
         live.until("generation")

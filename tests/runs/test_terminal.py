@@ -8,9 +8,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from command import TALLY
 
 
+@pytest.mark.slow
 def test_the_bar_moves_at_least_twice_a_second(tally_home: Path) -> None:
     ours, theirs = pty.openpty()
     command = [*TALLY, "submit", "cnn", "--set", "epochs=6", "--set", "augment=4"]

@@ -70,6 +70,7 @@ def end_early(folder: Path, given: WorkerConfig, how: int, saves: int) -> list[o
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "epochs", "ends"),
     [
