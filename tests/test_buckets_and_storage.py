@@ -190,6 +190,7 @@ def test_a_forbidden_object_is_one_line(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_server_that_only_fails_is_one_line_within_15_seconds(monkeypatch):
     with answering(503) as address:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)

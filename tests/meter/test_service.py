@@ -157,6 +157,7 @@ def test_the_finalizer_stays_until_the_ledger_has_the_row(api: ApiStandIn, meter
     assert all(row.end_microseconds is not None for row in found)
 
 
+@pytest.mark.slow
 def test_sigterm_writes_until_when_everything_lasted(api: ApiStandIn, meter: Process) -> None:
     until(lambda: meter.health()[0] == 200)
     api.put("pods", recorded("running"), "ADDED")

@@ -125,6 +125,7 @@ def test_the_bill_out_of_prometheus_is_the_ledgers(scraped: Scraped) -> None:
         assert recorded == pytest.approx(float(billed_usd(scraped.ledger, run_id)), rel=EXACT)
 
 
+@pytest.mark.slow
 def test_a_prometheus_that_was_away_catches_up(scraped: Scraped) -> None:
     scraped.meter.wait_for_scrape()
     scraped.prometheus.kill()

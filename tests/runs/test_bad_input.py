@@ -94,6 +94,7 @@ def test_an_unreachable_bucket_is_one_line() -> None:
     assert "gs://no-such" in line
 
 
+@pytest.mark.slow
 def test_nan_loss_names_the_step_and_the_learning_rate(tmp_path: Path) -> None:
     example = (Path(__file__).parents[2] / "examples" / "mine.py").read_text()
     wild = tmp_path / "wild.py"

@@ -43,7 +43,15 @@ ENDINGS: dict[str, tuple[Callable[[Live], None], int]] = {
 }
 
 
-@pytest.mark.parametrize("name", ENDINGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SIGINT to the group",
+        pytest.param("SIGINT to submit", marks=pytest.mark.slow),
+        pytest.param("SIGTERM to submit", marks=pytest.mark.slow),
+        "SIGKILL to submit",
+    ],
+)
 def test_ending_in_training(name: str, tally_home: Path) -> None:
     how, code = ENDINGS[name]
     with Live(tally_home, *LONG) as live:

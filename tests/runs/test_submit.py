@@ -101,6 +101,7 @@ def test_runs_bill_logs_and_compare_find_it(cnn: dict) -> None:
     assert compared
 
 
+@pytest.mark.slow
 def test_prepare_reuses_by_content(cnn: dict, home: Path) -> None:
     again = submit_json("rnn", *QUICK)  # the same digits, for another model
     facts = [e for e in events(home, again["id"]) if e["step"] == "prepare" and "reused" in e]
@@ -123,6 +124,7 @@ def test_readme_shows_the_example_as_it_is() -> None:
     assert any(block.strip() in example for block in blocks)
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_share_the_machine(home: Path) -> None:
     both = [
         subprocess.Popen([*TALLY, "submit", "cnn", *QUICK, "--json"], stdout=subprocess.PIPE)

@@ -29,7 +29,9 @@ SIZES = {"1": [1], "2": [2], "3": [3], "4": [4], "1 3 2 4": [1, 3, 2, 4]}
 STEPS = 60
 
 
-@pytest.fixture(scope="module", params=["cnn", "lstm", "random"])
+@pytest.fixture(
+    scope="module", params=["cnn", "lstm", pytest.param("random", marks=pytest.mark.slow)]
+)
 def lone(request: pytest.FixtureRequest) -> loop.Training:
     """Trained by `run`, many steps in a call."""
     training = prepared(request.param)
@@ -53,7 +55,7 @@ def test_a_gang_of_any_size_ends_where_a_lone_worker_does(
         pytest.param("cnn", marks=pytest.mark.slow),
         pytest.param("lstm", marks=pytest.mark.slow),
         pytest.param("random", marks=pytest.mark.slow),
-        "batch",
+        pytest.param("batch", marks=pytest.mark.slow),
     ],
 )
 def test_in_deterministic_mode_no_size_changes_a_bit(name: str) -> None:
@@ -69,6 +71,7 @@ def test_in_deterministic_mode_no_size_changes_a_bit(name: str) -> None:
         assert apart(training, other) <= 3e-4
 
 
+@pytest.mark.slow
 def test_a_lone_rank_takes_the_steps_of_run() -> None:
     for name in ("cnn", "random"):
         results = []
