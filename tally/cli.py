@@ -15,6 +15,7 @@ from rich.table import Table
 
 from tally import schedule_cli
 from tally.errors import SpecError, TallyError
+from tally.schedule_cli import JsonOption, SettingsOption
 
 if TYPE_CHECKING:
     from tally.reports.chargeback_text import Shown
@@ -30,18 +31,9 @@ app.add_typer(schedule_cli.app, name="schedule")
 PipelineArgument = Annotated[
     str, typer.Argument(envvar="PIPELINE", help="cnn, rnn, or a file with model() and dataset()")
 ]
-SettingsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="a parameter; can be repeated [env var: SET, as a shell splits words]",
-    ),
-]
 RunArgument = Annotated[
     str, typer.Argument(envvar="RUN", help="a run's id, or as much of it as is unique")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", envvar="JSON", help="print JSON")]
 SinceOption = Annotated[
     str, typer.Option(envvar="SINCE", metavar="DAY", help="the first day (UTC): 2026-11-01")
 ]

@@ -26,6 +26,7 @@ from tally.models import registry as models
 from tally.runs import pipelines
 from tally.runs.identity import living_owner, new_run_id, owner
 from tally.runs.progress import Display, Price, Tail, display
+from tally.runs.signals import held
 from tally.spec import Spec
 from tally.steps.recorder import Recorder, local_usage, started_microseconds
 from tally.userfile import is_user_file
@@ -70,7 +71,7 @@ def submit(name: str, settings: dict[str, str], console: Console) -> Ended:
     )
     folder = storage.run_folder(run.id)
     reference = str(pipelines.user_path(name)) if is_user_file(name) else name
-    with _signals() as received, _only_one(folder, run.id) as lock:
+    with held() as received, _only_one(folder, run.id) as lock:
         with storage.atomic_file(folder / "run.json") as file:
             asked = {"schema": 1, "pipeline": reference, "spec": run.spec}
             file.write(json.dumps(asked).encode())
@@ -87,7 +88,7 @@ def resume(run_id: str, console: Console) -> Ended:
     if not (folder / "run.json").exists():
         raise SpecError(f"run {run_id}: expected its folder {folder}, got none; submit it anew")
     here, ledger = machine("local"), open_ledger()
-    with _signals() as received, _only_one(folder, run_id) as lock:
+    with held() as received, _only_one(folder, run_id) as lock:
         run = ledger.run(run_id)  # as it is now that nobody else can change it
         if run is None or run.state == "succeeded":
             raise SpecError(
@@ -306,21 +307,6 @@ def _outcome(
     if failures:
         return "failed", str(failures[0]["message"]), int(failures[0]["exit_code"])
     return "succeeded", "", 0
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect the signals that ask for an end, instead of dying of them."""
-    received: list[int] = []
-    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {
-        number: signal.signal(number, lambda got, frame: received.append(got)) for number in wanted
-    }
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

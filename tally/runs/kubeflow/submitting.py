@@ -14,9 +14,9 @@ from tally.runs.kubeflow.explaining import Explaining
 from tally.runs.kubeflow.finding import find_run
 from tally.runs.kubeflow.package import package
 from tally.runs.kubeflow.showing import Shown, display
-from tally.runs.kubeflow.signals import held, interrupting
 from tally.runs.kubeflow.steps import leaves
 from tally.runs.kubeflow.watching import terminate, watch
+from tally.runs.signals import held, interrupting
 
 CANCEL_SECONDS = 60.0
 _LAST_LOOK_SECONDS = 3.0

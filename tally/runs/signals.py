@@ -10,7 +10,7 @@ _WANTED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def held() -> Iterator[list[int]]:
-    """Collect them: a run whose creation was interrupted would be nobody's."""
+    """Collect them, instead of dying of them: whoever is interrupted still has to end a run."""
     received: list[int] = []
     before = {
         number: signal.signal(number, lambda got, frame: received.append(got))
