@@ -159,6 +159,8 @@ class Peer:
         return self._pipe.recv()
 
     def kill(self) -> None:
+        """It may have told all of its outcomes already: gone it is all the same."""
+        self.gone = True
         os.kill(self.process.pid, signal.SIGKILL)
 
     def stop(self) -> None:

@@ -60,8 +60,10 @@ class Wire:
         self.struck = False
         self._dead = threading.Event()
         self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._door = threading.Thread(target=self._accept, daemon=True)
+        self._door.start()
 
     def _accept(self) -> None:
         while not self._dead.is_set():
@@ -80,9 +82,10 @@ class Wire:
                 self._sockets += [client, server]
             silent = threading.Event()
             for direction, source, sink in (("up", client, server), ("down", server, client)):
-                threading.Thread(
-                    target=self._carry, args=(direction, source, sink, silent), daemon=True
-                ).start()
+                args = (direction, source, sink, silent)
+                thread = threading.Thread(target=self._carry, args=args, daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
     def _carry(
         self, direction: str, source: socket.socket, sink: socket.socket, silent: threading.Event
@@ -191,12 +194,17 @@ class Wire:
             connection.close()
 
     def close(self) -> None:
+        """Once it returns, nothing is carried or struck any more."""
         self._dead.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._door.join(10)
         with self._lock:
             self._close(*self._sockets)
+        for thread in (self._door, *self._threads):
+            thread.join(10)
+            assert not thread.is_alive(), "a proxy's thread does not end"
 
 
 def pester(

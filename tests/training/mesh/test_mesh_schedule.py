@@ -111,6 +111,9 @@ class Gang:
         finally:
             quiet.set()
             wire.close()
+        if case.kind == "stop":
+            # a strike at the last message comes after what was told of it
+            ranks[case.victim].go_on()
         if stranger.ident:
             stranger.join()
         self._go_on(case)
