@@ -74,7 +74,7 @@ lint: venv-dev ## ruff, mypy --strict, import-linter
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache --verbose >.venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 bench: venv-dev ## side-by-side measurements, each checked against its target
-	@for name in train metering ledger overhead; do $(PYTHON) -m bench.$$name --check || exit 1; done
+	@for name in train metering ledger overhead submit; do $(PYTHON) -m bench.$$name --check || exit 1; done
 lock: ## make the .lock files anew (needs uv)
 	@for name in local meter dev; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -c requirements/constraints.in requirements/$$name.in -o requirements/$$name.lock || exit 1; done; uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate requirements/focus.in -o requirements/focus.lock
 
