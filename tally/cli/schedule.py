@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -12,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
+
+from tally.cli.options import JsonOption, SettingsOption, asked
 
 SCHEMA = 1
 TIMES = 5
@@ -31,14 +32,6 @@ app = typer.Typer(cls=_CreateUnlessNamed, help="Run a pipeline again and again o
 NameArgument = Annotated[
     str, typer.Argument(metavar="SCHEDULE", help="its name, or 6 or more characters of its id")
 ]
-SettingsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="a parameter; can be repeated [env var: SET, as a shell splits words]",
-    ),
-]
 ZoneOption = Annotated[
     str,
     typer.Option(
@@ -53,7 +46,6 @@ CancelOption = Annotated[
 WaitOption = Annotated[
     float, typer.Option("--wait", min=0, metavar="SECONDS", help="how long to wait for its runs")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", envvar="JSON", help="print JSON")]
 
 
 @app.command()
@@ -80,7 +72,7 @@ def create(
     from tally.runs.kubeflow import scheduling
 
     scheduling.create(
-        pipeline, _settings(settings), cron, Console(), name=name, where=timezone,
+        pipeline, asked(settings), cron, Console(), name=name, where=timezone,
         at_once=at_once, catch_up=catch_up,
     )  # fmt: skip
 
@@ -160,11 +152,5 @@ def update(
     from tally.runs.kubeflow import scheduling
 
     scheduling.update(
-        name, _settings(settings), Console(), pipeline=pipeline, cancel=cancel, seconds=wait
+        name, asked(settings), Console(), pipeline=pipeline, cancel=cancel, seconds=wait
     )
-
-
-def _settings(given: list[str] | None) -> dict[str, str]:
-    from tally.spec import parse_settings, split_settings
-
-    return parse_settings(given or split_settings(os.environ.get("SET", "")))

@@ -1,0 +1,131 @@
+"""Commands about money: bills, who pays, reports, exports."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from tally.cli.options import JsonOption, RunArgument, SinceOption, UntilOption
+from tally.errors import SpecError
+
+if TYPE_CHECKING:
+    from tally.reports.chargeback_text import Shown
+
+app = typer.Typer()
+
+
+@app.command()
+def bill(
+    run: Annotated[
+        str, typer.Argument(envvar="RUN", help="a run's id; with --by, all runs without one")
+    ] = "",
+    by: Annotated[
+        str, typer.Option(envvar="BY", metavar="NAMES", help="who pays: team,month or others")
+    ] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", envvar="CSV", help="print CSV")] = False,
+    as_json: JsonOption = False,
+    since: SinceOption = "",
+    until: UntilOption = "",
+    prometheus: Annotated[
+        str,
+        typer.Option(
+            "--from-prometheus",
+            envvar="TALLY_PROMETHEUS",
+            metavar="URL",
+            help="what Prometheus has scraped of the run, beside what the ledger has",
+        ),
+    ] = "",
+    within: Annotated[
+        str, typer.Option("--range", envvar="RANGE", help="how far back to look in Prometheus")
+    ] = "30d",
+) -> None:
+    """What a run used, by step and phase, and what that cost; with --by, who pays for what."""
+    from tally.costing.ledger import open_ledger
+    from tally.reports.text import bill_table
+    from tally.runs import bills, charged, prometheus_bill
+    from tally.runs.listing import find
+
+    if not run and not by:
+        raise SpecError("bill: expected a run, or names to group by, got neither; pass RUN or BY")
+    ledger = open_ledger()
+    if prometheus and not by:
+        _print_shown(prometheus_bill.compare(ledger, run, prometheus, within), as_csv, as_json)
+        return
+    if by or as_csv:
+        run_id = find(ledger, run).id if run else ""
+        names = by or "step,phase"
+        _print_shown(charged.by(ledger, names, since, until, run_id), as_csv, as_json)
+        return
+    made = bills.bill_of(ledger, run)
+    if as_json:
+        print(json.dumps(made.as_json()))
+    else:
+        Console().print(bill_table(made))
+
+
+@app.command()
+def export(
+    form: Annotated[str, typer.Argument(envvar="FORMAT", help="focus: FOCUS 1.2, CSV")] = "focus",
+    out: Annotated[Path, typer.Option(envvar="OUT", help="where to write the file")] = Path(
+        "focus.csv"
+    ),
+    since: SinceOption = "",
+    until: UntilOption = "",
+) -> None:
+    """Write all charges, and what of nodes was idle, as a file for FinOps tools."""
+    from tally.costing.ledger import open_ledger
+    from tally.runs import charged
+
+    if form != "focus":
+        raise SpecError(f'FORMAT: expected focus, got "{form}"; pass FORMAT=focus')
+    rows = charged.write_focus(open_ledger(), since, until, out)
+    print(f"{out}: {rows} rows")
+
+
+@app.command()
+def report(
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option(help="where to write the page")] = None,
+) -> None:
+    """Write one self-contained HTML page: learning curve, money, confusion matrix, throughput."""
+    from tally.costing.ledger import open_ledger
+    from tally.runs.listing import find, page
+
+    ledger = open_ledger()
+    print(page(ledger, find(ledger, run), out))
+
+
+@app.command()
+def compare(
+    run: Annotated[str, typer.Argument(envvar="RUN", help="two or more run ids: a,b")],
+    as_json: JsonOption = False,
+) -> None:
+    """Runs side by side: parameters, metrics, cost."""
+    from tally.costing.ledger import open_ledger
+    from tally.reports import compare as comparison
+    from tally.runs.listing import find
+
+    ledger = open_ledger()
+    ids = [text for text in run.replace(",", " ").split() if text]
+    if len(ids) < 2:
+        raise SpecError(f'RUN: expected two runs or more, got "{run}"; pass RUN=a,b')
+    found = [find(ledger, text) for text in ids]
+    pairs = [(record, ledger.bill(record.id)) for record in found]
+    if as_json:
+        print(json.dumps(comparison.compare_json(pairs)))
+    else:
+        Console().print(comparison.compare(pairs))
+
+
+def _print_shown(shown: "Shown", as_csv: bool, as_json: bool) -> None:
+    if as_csv:
+        print(shown.csv(), end="")
+    elif as_json:
+        print(shown.json())
+    else:
+        # as wide as it is: a terminal wraps lines, cells that were cut would be lost
+        console = Console(width=1000)
+        shown.table.width = console.measure(shown.table).maximum
+        console.print(shown.table)
