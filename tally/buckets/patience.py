@@ -11,6 +11,7 @@ Result = TypeVar("Result")
 
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 4.0
+_CHANCE = random.Random()  # its own: Keras takes a model's first weights from Python's global one
 
 
 class BucketError(Exception):
@@ -61,7 +62,7 @@ def patiently(
             if progress and (now := progress()) > reached:
                 until, wait, reached = time.monotonic() + seconds, _FIRST_WAIT_SECONDS, now
             # Not all workers of a gang at once, and never a wait that no attempt would follow.
-            pause = wait * random.uniform(0.5, 1)
+            pause = wait * _CHANCE.uniform(0.5, 1)
             if time.monotonic() + pause >= until:
                 raise
         time.sleep(pause)

@@ -62,6 +62,8 @@ class Wire:
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
+        self._calling = threading.Lock()
+        self._calm = False
         self._door = threading.Thread(target=self._accept, daemon=True)
         self._door.start()
 
@@ -159,7 +161,9 @@ class Wire:
             self._dead.wait(0.05)
             self._give(sink, rest, silent)
         elif fault.kind == "call":
-            self._call()
+            with self._calling:
+                if not self._calm:
+                    self._call()
             self._give(sink, rest, silent)
         else:
             self._give(sink, self._spoilt(fault.kind, message, rest, chance), silent)
@@ -192,6 +196,11 @@ class Wire:
             except OSError:
                 pass
             connection.close()
+
+    def calm(self) -> None:
+        """Once it returns, `call` is made no more: a strike at the last message is as if not done."""
+        with self._calling:
+            self._calm = True
 
     def close(self) -> None:
         """Once it returns, nothing is carried or struck any more."""

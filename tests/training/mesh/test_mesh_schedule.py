@@ -111,9 +111,6 @@ class Gang:
         finally:
             quiet.set()
             wire.close()
-        if case.kind == "stop":
-            # a strike at the last message comes after what was told of it
-            ranks[case.victim].go_on()
         if stranger.ident:
             stranger.join()
         self._go_on(case)
@@ -126,6 +123,7 @@ class Gang:
             if peer is not stopped:
                 outcomes[rank] = peer.outcomes(seconds)
         if stopped is not None:
+            wire.calm()
             stopped.go_on()
             outcomes[case.victim] = stopped.outcomes(seconds)
         case.struck = wire.struck
