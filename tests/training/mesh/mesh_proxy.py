@@ -198,7 +198,7 @@ class Wire:
             connection.close()
 
     def calm(self) -> None:
-        """Once it returns, `call` is made no more: a strike at the last message is as if not done."""
+        """From now on `call` is not made: a strike at the last message does nothing."""
         with self._calling:
             self._calm = True
 
