@@ -164,6 +164,7 @@ class Wire:
             with self._calling:
                 if not self._calm:
                     self._call()
+                self.struck = not self._calm
             self._give(sink, rest, silent)
         else:
             self._give(sink, self._spoilt(fault.kind, message, rest, chance), silent)
