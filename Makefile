@@ -5,7 +5,7 @@
 	test test-deps test-slow test-cluster test-cluster-slow test-focus lint bench cluster-up cluster-down images \
 	export-focus deploy undeploy schedule \
 	lock venv venv-dev clean
-VALUES := PIPELINE SET RUN WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT CRON OVERLAY IMAGES WAIT FORCE BASE
+VALUES := PIPELINE SET RUN WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT CRON OVERLAY IMAGES WAIT FORCE BASE REGISTRY PUSH ACCELERATOR BUILDER
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 unexport MAKEFLAGS MFLAGS
@@ -60,7 +60,7 @@ cluster-up: ## a one-node Kubernetes on this machine (Debian, root; built once, 
 	@tests/cluster/up.sh
 cluster-down: ## take it down
 	@tests/cluster/down.sh
-images: ## the images, with buildah (Debian, root) [BASE=image]
+images: ## the images, with buildah, podman or docker [ACCELERATOR=gpu|tpu REGISTRY=… PUSH=1 BASE=image]
 	@scripts/images.sh
 deploy: ## install into the current context's cluster: OVERLAY=local|gke|… [IMAGES="name=other" WAIT=120]
 	@scripts/deploy.sh
@@ -76,7 +76,7 @@ lint: venv-dev ## ruff, mypy --strict, import-linter
 bench: venv-dev ## side-by-side measurements, each checked against its target
 	@for name in train metering ledger overhead submit; do $(PYTHON) -m bench.$$name --check || exit 1; done
 lock: ## make the .lock files anew (needs uv)
-	@for name in local meter dev; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -c requirements/constraints.in requirements/$$name.in -o requirements/$$name.lock || exit 1; done; uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate requirements/focus.in -o requirements/focus.lock
+	@sh scripts/lock.sh
 
 venv:
 	@sh scripts/venv.sh local

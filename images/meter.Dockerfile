@@ -1,27 +1,25 @@
 # The meter's image: no TensorFlow, no Kubeflow. It runs as nobody in particular, on a read-only root
-# file system; /ledger is where it writes, /tmp is a little room.
+# file system; /ledger is where it writes, /tmp is a little room. Laid out as worker.Dockerfile is.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
-FROM ${BASE}
+FROM ${BASE} AS whole
 
-# As in worker.Dockerfile: a layer of its own, compiled here since the pod can write no bytecode.
-COPY requirements/meter.lock /tmp/meter.lock
-RUN set -eu; \
-    python3 -m venv /opt/tally; \
-    /opt/tally/bin/python -m pip install -qq --no-cache-dir --no-compile --disable-pip-version-check \
-        --require-hashes -r /tmp/meter.lock; \
-    rm /tmp/meter.lock; \
-    cd /opt/tally/lib/python3.11/site-packages; \
-    /opt/tally/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash . || true; \
-    echo 'tally:x:65532:65532:tally:/tmp:/usr/sbin/nologin' >>/etc/passwd
+FROM ${BASE} AS base
+COPY images/trim.sh /tmp/trim.sh
+RUN sh /tmp/trim.sh
 
-# found by its path: the lock has nothing that could install a package
+FROM scratch
+COPY --from=base / /
+ENV PATH=/opt/tally/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/tmp TALLY_HOME=/tmp/tally \
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+COPY images/libraries.sh images/sbom.py requirements/meter.lock /opt/tally/
+RUN --mount=type=bind,from=whole,target=/whole sh /opt/tally/libraries.sh meter.lock
+
 COPY tally /app/tally
-RUN /opt/tally/bin/python -m compileall -q --invalidation-mode unchecked-hash /app/tally >&2
+RUN python -m compileall -q --invalidation-mode unchecked-hash /app
 
 WORKDIR /app
 USER 65532:65532
 # MALLOC_ARENA_MAX: a list of a thousand pods is given back to the system, not kept by each thread
-ENV PATH=/opt/tally/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp TALLY_HOME=/tmp/tally PYTHONPATH=/app \
-    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
+ENV MALLOC_ARENA_MAX=2
 EXPOSE 8080
 CMD ["python", "-m", "tally.meter"]

@@ -1,36 +1,31 @@
 # One image for every pod of a run: steps, conductor, workers. It runs as nobody in particular, on a
-# read-only root file system; /tmp is the one place to write.
+# read-only root file system; /tmp is the one place to write. LOCK: local (CPU), worker-gpu, worker-tpu.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
-FROM ${BASE}
+FROM ${BASE} AS whole
 
-# The libraries change seldom: a layer of their own. Compiled here, since no pod can write bytecode;
-# by hash, since times of files do not survive every image store. Nobody in a pod needs TensorFlow's
-# C++ headers (280 MB), clang's or the libraries' own tests.
-COPY requirements/local.lock /tmp/local.lock
-RUN set -eu; \
-    python3 -m venv /opt/tally; \
-    /opt/tally/bin/python -m pip install -qq --no-cache-dir --no-compile --disable-pip-version-check \
-        --require-hashes -r /tmp/local.lock; \
-    cd /opt/tally/lib/python3.11/site-packages; \
-    rm -rf tensorflow/include tensorflow/xla_aot_runtime_src clang /tmp/local.lock; \
-    find numpy scipy sklearn -type d -name tests -prune -exec rm -rf {} +; \
-    /opt/tally/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash . || true; \
-    echo 'tally:x:65532:65532:tally:/tmp:/usr/sbin/nologin' >>/etc/passwd
+FROM ${BASE} AS base
+COPY images/trim.sh /tmp/trim.sh
+RUN sh /tmp/trim.sh
 
-COPY pyproject.toml README.md /app/
-COPY tally /app/tally
+# What was removed from the base is not in a layer below, and pip never was in one.
+FROM scratch
+COPY --from=base / /
+ENV PATH=/opt/tally/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/tmp TALLY_HOME=/tmp/tally \
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# The libraries change seldom: a layer of their own.
+ARG LOCK=local
+COPY images/libraries.sh images/sbom.py requirements/${LOCK}.lock /opt/tally/
+RUN --mount=type=bind,from=whole,target=/whole sh /opt/tally/libraries.sh ${LOCK}.lock
+
+COPY images/libraries.sh images/sbom.py images/trim.sh images/worker.Dockerfile /app/images/
+COPY requirements/local.lock requirements/worker-gpu.lock requirements/worker-tpu.lock /app/requirements/
 COPY components /app/components
 COPY pipelines /app/pipelines
-COPY requirements/local.lock /app/requirements/local.lock
+COPY tally /app/tally
 RUN set -eu; \
     cd /app; \
-    /opt/tally/bin/python -m tally.content >CONTENT; \
-    /opt/tally/bin/python -m pip install -qq --no-compile --disable-pip-version-check --no-deps \
-        --no-build-isolation -e .; \
-    rm -rf build; \
-    /opt/tally/bin/python -m compileall -q --invalidation-mode unchecked-hash . >&2
+    python -m tally.content >CONTENT; \
+    python -m compileall -q --invalidation-mode unchecked-hash .
 
 WORKDIR /app
 USER 65532:65532
-ENV PATH=/opt/tally/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp TALLY_HOME=/tmp/tally \
-    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

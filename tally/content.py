@@ -3,10 +3,12 @@
 `python -m tally.content` prints the tag of the sources beside it; images/ keeps that in the file
 CONTENT of the image. A compiled pipeline gives each step the tag of the sources that it was
 compiled from, as TALLY_EXPECTED_CONTENT: what runs is what was submitted, or nothing.
+`python -m tally.content meter` prints that of the meter's image.
 """
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,9 +17,15 @@ from tally.errors import SpecError
 PROJECT = Path(__file__).resolve().parents[1]
 EXPECTED = "TALLY_EXPECTED_CONTENT"
 FILE = "CONTENT"  # in the image, beside tally/
-_FOLDERS = ("tally", "components")
 LOCK = "requirements/local.lock"
 _LETTERS = 16
+# The steps' image has one tag for CPU, GPU and TPU: whichever a pipeline runs in, it fits.
+_LOCKS = (LOCK, "requirements/worker-gpu.lock", "requirements/worker-tpu.lock")
+_MAKING = ("images/libraries.sh", "images/sbom.py", "images/trim.sh")
+_PARTS = {  # of each image: folders and files
+    "worker": (("tally", "components"), (*_LOCKS, "images/worker.Dockerfile", *_MAKING)),
+    "meter": (("tally",), ("requirements/meter.lock", "images/meter.Dockerfile", *_MAKING)),
+}
 
 
 def tag(files: Iterable[tuple[str, bytes]]) -> str:
@@ -33,18 +41,23 @@ def tag(files: Iterable[tuple[str, bytes]]) -> str:
     return whole.hexdigest()[:_LETTERS]
 
 
-def tag_of(project: Path = PROJECT) -> str:
-    """The tag of the sources in a project's folder: tally/, components/ and the lock.
+def tag_of(project: Path = PROJECT, image: str = "worker") -> str:
+    """The tag of the sources in a project's folder: code, locks, and how the image is made.
+
+    Args:
+        project: the folder.
+        image: worker or meter.
 
     Raises:
         SpecError: a file of them cannot be read.
     """
-    found = (path for folder in _FOLDERS for path in (project / folder).rglob("*"))
+    folders, files = _PARTS[image]
+    found = (path for folder in folders for path in (project / folder).rglob("*"))
     paths = [path for path in found if path.is_file() and "__pycache__" not in path.parts]
     try:
         return tag(
             (path.relative_to(project).as_posix(), path.read_bytes())
-            for path in [*paths, project / LOCK]
+            for path in [*paths, *(project / name for name in files)]
         )
     except OSError as error:
         raise SpecError(
@@ -77,4 +90,4 @@ def require_expected(environment: Mapping[str, str] = os.environ, project: Path 
 
 
 if __name__ == "__main__":
-    print(tag_of())
+    print(tag_of(PROJECT, *sys.argv[1:]))

@@ -16,7 +16,7 @@ from tally.costing.quotes import Quote, RunEvent
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
 from tally.errors import SpecError
-from tally.meterhttp import MeterHttp, http_of
+from tally.meterhttp import MeterHttp, TokenSource, http_of
 
 SECONDS = 10.0
 LISTING_SECONDS = 60.0
@@ -32,13 +32,21 @@ class MeterClient:
     http: MeterHttp
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self | None:
+    def from_environment(
+        cls,
+        environment: Mapping[str, str] = os.environ,
+        without_file: TokenSource | None = None,
+    ) -> Self | None:
         """The client that the environment asks for, None without TALLY_METER_URL.
 
+        Args:
+            environment: see meterhttp.py.
+            without_file: gives the tokens where there is no TALLY_METER_TOKEN_FILE.
+
         Raises:
-            SpecError: TALLY_METER_URL is none of a meter, or there is no TALLY_METER_TOKEN_FILE.
+            SpecError: TALLY_METER_URL is none of a meter, or nothing gives a token.
         """
-        http = http_of(environment)
+        http = http_of(environment, without_file)
         return None if http is None else cls(http)
 
     def runs(self, since_microseconds: int = 0, limit: int = 1000) -> list[tuple[RunRecord, Bill]]:
@@ -111,18 +119,6 @@ class MeterClient:
     def _post(self, path: str, facts: Mapping[str, Any], name: str, seconds: float) -> Any:
         body = json.dumps({"schema": documents.SCHEMA, **facts}, allow_nan=False).encode()
         return self.http.answer("POST", path, body, name, seconds)
-
-
-def required_client() -> MeterClient:
-    """The client of the environment.
-
-    Raises:
-        SpecError: there is none, or it is set up wrongly.
-    """
-    client = MeterClient.from_environment()
-    if client is None:
-        raise SpecError("TALLY_METER_URL: expected the meter's address, got none; set it")
-    return client
 
 
 def _path(run_id: str, what: str) -> str:

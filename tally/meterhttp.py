@@ -5,7 +5,8 @@
                              request, since the kubelet puts another one there from time to time
     TALLY_METER_CA           certificates, where the URL is https and the system's are not enough
 
-What is not answered is asked again until a deadline; what is refused is not.
+What is not answered is asked again until a deadline; what is refused is not, but that a token which
+the meter knows no more is replaced once, where whoever gives tokens has another.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import urllib3
@@ -23,10 +24,52 @@ import urllib3
 from tally.costing.documents import SCHEMA
 from tally.errors import RunError, SpecError, check_schema
 
+AUDIENCE = "tally-meter"  # of the tokens that it takes
 _PAUSE_SECONDS = (0.1, 2.0)  # between attempts: the first and the longest
 _CONNECT_SECONDS = 3.0
 _LARGEST_BYTES = 64 << 20
 _TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
+
+
+class NoToken(SpecError):
+    """There is no token, and asking again would not make one."""
+
+
+class TokenSource(Protocol):
+    """Where the token comes from with which a caller says whose it is."""
+
+    def __call__(self, *, afresh: bool = False) -> str:
+        """The token.
+
+        Args:
+            afresh: the meter does not take the last one.
+
+        Raises:
+            NoToken: there is none. RunError: there may be one later.
+        """
+
+
+@dataclass(frozen=True)
+class TokenFile:
+    """A file that a kubelet, or whoever looks after it, keeps fresh."""
+
+    path: Path
+
+    def __call__(self, *, afresh: bool = False) -> str:
+        """What the file holds by now."""
+        try:
+            token = self.path.read_text(encoding="ascii").strip()
+        except (OSError, ValueError) as error:
+            raise NoToken(
+                f"TALLY_METER_TOKEN_FILE: expected a file with a token, got {self.path} "
+                f"({type(error).__name__}); project one of audience {AUDIENCE} into the pod"
+            ) from error
+        if not _TOKEN.fullmatch(token):
+            raise NoToken(
+                f"TALLY_METER_TOKEN_FILE: expected one token in {self.path}, got something "
+                f"else; project one of audience {AUDIENCE} into the pod"
+            )
+        return token
 
 
 class MeterRefused(SpecError):
@@ -46,7 +89,7 @@ class MeterHttp:
     """The meter at one address; safe beside threads."""
 
     url: str
-    token_file: Path
+    token: TokenSource
     pool: urllib3.PoolManager
 
     def answer(self, method: str, path: str, body: bytes | None, name: str, seconds: float) -> Any:
@@ -60,7 +103,7 @@ class MeterHttp:
 
         Raises:
             MeterRefused: the meter says no. RunError: it says nothing in time.
-            SpecError: no token can be read, or whoever answers is no meter of ours.
+            NoToken: there is none. SpecError: whoever answers is no meter of ours.
         """
         deadline = time.monotonic() + seconds
         pause, longest = _PAUSE_SECONDS
@@ -68,7 +111,7 @@ class MeterHttp:
             try:
                 status, data = self._once(method, path, body, deadline)
                 words = f"{status} ({_sentence(data)})"
-            except (urllib3.exceptions.HTTPError, OSError) as error:
+            except (urllib3.exceptions.HTTPError, OSError, RunError) as error:
                 status, words = 0, " ".join(str(error).split())[:200] or type(error).__name__
             if 200 <= status < 300:
                 return self._read(data, name)
@@ -85,8 +128,17 @@ class MeterHttp:
     def _once(
         self, method: str, path: str, body: bytes | None, deadline: float
     ) -> tuple[int, bytes]:
+        token = self.token()
+        status, data = self._sent(method, path, body, token, deadline)
+        if status == 401 and (other := self.token(afresh=True)) != token:
+            return self._sent(method, path, body, other, deadline)
+        return status, data
+
+    def _sent(
+        self, method: str, path: str, body: bytes | None, token: str, deadline: float
+    ) -> tuple[int, bytes]:
         headers = {
-            "Authorization": f"Bearer {self._token()}",
+            "Authorization": f"Bearer {token}",
             "Accept": "application/json",
             "Tally-Schema": str(SCHEMA),
         }
@@ -111,21 +163,6 @@ class MeterHttp:
         response.release_conn()
         return response.status, bytes(data)
 
-    def _token(self) -> str:
-        try:
-            token = self.token_file.read_text(encoding="ascii").strip()
-        except (OSError, ValueError) as error:
-            raise SpecError(
-                f"TALLY_METER_TOKEN_FILE: expected a file with a token, got {self.token_file} "
-                f"({type(error).__name__}); project one of audience tally-meter into the pod"
-            ) from error
-        if not _TOKEN.fullmatch(token):
-            raise SpecError(
-                f"TALLY_METER_TOKEN_FILE: expected one token in {self.token_file}, got something "
-                "else; project one of audience tally-meter into the pod"
-            )
-        return token
-
     def _read(self, data: bytes, name: str) -> Any:
         try:
             said = json.loads(data)
@@ -138,21 +175,28 @@ class MeterHttp:
             ) from error
 
 
-def http_of(environment: Mapping[str, str]) -> MeterHttp | None:
+def http_of(
+    environment: Mapping[str, str], without_file: TokenSource | None = None
+) -> MeterHttp | None:
     """The meter that the environment names, None without TALLY_METER_URL.
 
+    Args:
+        environment: with the variables above.
+        without_file: gives the tokens where there is no TALLY_METER_TOKEN_FILE.
+
     Raises:
-        SpecError: TALLY_METER_URL is none of a meter, or there is no TALLY_METER_TOKEN_FILE.
+        SpecError: TALLY_METER_URL is none of a meter, or nothing gives a token.
     """
     url = environment.get("TALLY_METER_URL", "").strip().rstrip("/")
     if not url:
         return None
     _require_url(url)
-    token_file = environment.get("TALLY_METER_TOKEN_FILE", "")
-    if not token_file:
+    file = environment.get("TALLY_METER_TOKEN_FILE", "")
+    token = TokenFile(Path(file)) if file else without_file
+    if token is None:
         raise SpecError(
             "TALLY_METER_TOKEN_FILE: expected the file of a service account's token of "
-            "audience tally-meter, got none; project one into the pod"
+            f"audience {AUDIENCE}, got none; project one into the pod"
         )
     certificates = environment.get("TALLY_METER_CA") or None
     if certificates and not Path(certificates).is_file():
@@ -160,7 +204,7 @@ def http_of(environment: Mapping[str, str]) -> MeterHttp | None:
             f"TALLY_METER_CA: expected a file of certificates, got {certificates}; correct it"
         )
     pool = urllib3.PoolManager(maxsize=4, retries=False, ca_certs=certificates)
-    return MeterHttp(url, Path(token_file), pool)
+    return MeterHttp(url, token, pool)
 
 
 def _sentence(data: bytes) -> str:

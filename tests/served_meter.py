@@ -1,4 +1,4 @@
-"""The meter's HTTP server on a free port, a real ledger behind it, and an API server's TokenReview.
+"""The meter's HTTP server on a free port, a real ledger behind it, and an API server's reviews.
 
 The reviews are those of a real API server, in tokenreviews/; the namespace is the token's.
 """
@@ -49,11 +49,38 @@ def token_of(namespace: str, account: str = "pipeline-runner") -> str:
 
 @dataclass
 class Reviews:
-    """The API server: tokens "good.NAMESPACE.ACCOUNT" are such an account's, others as recorded."""
+    """The API server: tokens "good.NAMESPACE.ACCOUNT" are such an account's, others as recorded.
+
+    Attributes:
+        may: (account's namespace, verb, namespace) that its authorizer allows; "" is all.
+        access_asked: the specs of SubjectAccessReviews.
+        silent, forbids: answers 500, and 403 to SubjectAccessReviews.
+    """
 
     port: int = 0
     asked: list[str] = field(default_factory=list)
+    may: set[tuple[str, str, str]] = field(default_factory=set)
+    access_asked: list[dict[str, Any]] = field(default_factory=list)
     silent: bool = False
+    forbids: bool = False
+
+    def reviewed(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if self.silent:
+            return 500, {}
+        if path == "/apis/authentication.k8s.io/v1/tokenreviews":
+            return 201, self.answer(body)
+        if path != "/apis/authorization.k8s.io/v1/subjectaccessreviews":
+            return 404, {}
+        return (403, {"message": "forbidden"}) if self.forbids else (201, self.access(body))
+
+    def access(self, review: dict[str, Any]) -> dict[str, Any]:
+        assert review["kind"] == "SubjectAccessReview"
+        spec = review["spec"]
+        self.access_asked.append(spec)
+        asked = spec["resourceAttributes"]
+        assert (asked["group"], asked["resource"]) == ("argoproj.io", "workflows")
+        may = (spec["user"].split(":")[2], asked["verb"], asked["namespace"]) in self.may
+        return {**review, "status": {"allowed": may}}
 
     def answer(self, review: dict[str, Any]) -> dict[str, Any]:
         assert review["kind"] == "TokenReview" and review["spec"]["audiences"] == [AUDIENCE]
@@ -72,9 +99,8 @@ def api_server() -> Iterator[Reviews]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            good = self.path == "/apis/authentication.k8s.io/v1/tokenreviews"
-            status = 500 if reviews.silent else 201 if good else 404
-            text = json.dumps(reviews.answer(body) if status == 201 else {}).encode()
+            status, said = reviews.reviewed(self.path, body)
+            text = json.dumps(said).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()

@@ -24,7 +24,10 @@ def test_a_tag_is_of_names_and_bytes_in_any_order() -> None:
 
 
 def project(folder: Path) -> Path:
-    for name, data in [*FILES, ("components/prepare.py", b"p"), ("tests/x.py", b"t")]:
+    locks = [f"requirements/{name}.lock" for name in ("worker-gpu", "worker-tpu", "meter")]
+    making = ["libraries.sh", "sbom.py", "trim.sh", "worker.Dockerfile", "meter.Dockerfile"]
+    others = [*locks, *(f"images/{name}" for name in making), "tests/x.py"]
+    for name, data in [*FILES, ("components/prepare.py", b"p"), *((name, b"") for name in others)]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return folder
@@ -36,6 +39,9 @@ def project(folder: Path) -> Path:
         pytest.param("tally/machines/new.yaml", True, id="a price"),
         pytest.param("components/prepare.py", True, id="a component"),
         pytest.param("requirements/local.lock", True, id="the lock"),
+        pytest.param("requirements/worker-gpu.lock", True, id="a variant's lock"),
+        pytest.param("images/worker.Dockerfile", True, id="how it is made"),
+        pytest.param("images/meter.Dockerfile", False, id="how another is made"),
         pytest.param("tally/__pycache__/a.cpython-311.pyc", False, id="bytecode"),
         pytest.param("tests/x.py", False, id="a test"),
         pytest.param("CONTENT", False, id="the tag itself"),
@@ -46,6 +52,15 @@ def test_what_runs_in_a_pod_counts(name: str, counts: bool, tmp_path: Path) -> N
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_bytes(b"changed")
     assert (content.tag_of(tmp_path) != before) is counts
+
+
+def test_the_meters_image_has_a_tag_of_its_own(tmp_path: Path) -> None:
+    before = content.tag_of(project(tmp_path), "meter")
+    assert before != content.tag_of(tmp_path)
+    (tmp_path / "components/prepare.py").write_bytes(b"changed")
+    assert content.tag_of(tmp_path, "meter") == before
+    (tmp_path / "requirements/meter.lock").write_bytes(b"changed")
+    assert content.tag_of(tmp_path, "meter") != before
 
 
 def test_sources_without_their_lock_are_refused(tmp_path: Path) -> None:

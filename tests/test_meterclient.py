@@ -89,7 +89,8 @@ def test_what_the_meter_refuses_is_one_line_and_not_asked_again(
         began = time.monotonic()
         with pytest.raises(MeterRefused, match=r"run: expected|the path: expected") as caught:
             client.bill(run_id)
-        assert caught.value.status == 404 and caught.value.exit_code == 2
+        status = 403 if run_id == "run-b" else 404
+        assert caught.value.status == status and caught.value.exit_code == 2
         assert "\n" not in str(caught.value) and time.monotonic() - began < 3
     with pytest.raises(MeterRefused, match=r"usage\[0\].wait_seconds") as caught:
         client.post_usage(RUN, [told("pod-a", wait_seconds=-1.0)])
@@ -105,6 +106,48 @@ def test_the_token_is_read_for_each_request(meter: Meter, token_file: Path) -> N
     token_file.write_text(token_of("team-a", "another-account"))
     client.bill(RUN)
     assert meter.reviews.asked[-1] == token_of("team-a", "another-account")
+
+
+class Tokens:
+    """A source whose first token is stale."""
+
+    def __init__(self, *tokens: str) -> None:
+        self.tokens = list(tokens)
+
+    def __call__(self, *, afresh: bool = False) -> str:
+        if afresh and len(self.tokens) > 1:
+            del self.tokens[0]
+        return self.tokens[0]
+
+
+def test_a_token_that_is_taken_no_more_is_asked_for_afresh_once(meter: Meter) -> None:
+    stale = "a.stale.token"
+    for tokens, good in ((Tokens(stale, token_of("team-a")), True), (Tokens(stale), False)):
+        client = MeterClient.from_environment({"TALLY_METER_URL": meter.url}, tokens)
+        assert client is not None
+        if good:
+            assert client.bill(RUN).run_id == RUN
+            assert client.bill(RUN).run_id == RUN
+            continue
+        with pytest.raises(MeterRefused) as caught:
+            client.bill(RUN)
+        assert caught.value.status == 401
+
+
+def test_a_token_that_is_not_there_yet_is_waited_for_like_the_meter(meter: Meter) -> None:
+    asked = []
+
+    def token(*, afresh: bool = False) -> str:
+        asked.append(afresh)
+        if len(asked) < 3:
+            raise RunError("the API server is away")
+        return token_of("team-a")
+
+    client = MeterClient.from_environment({"TALLY_METER_URL": meter.url}, token)
+    assert client is not None and client.bill(RUN).run_id == RUN
+    with pytest.raises(RunError, match="the API server is away"):
+        asked.clear()
+        client.bill(RUN, seconds=0.05)
 
 
 @pytest.mark.parametrize("content", ["", "two tokens", "a\r\nX-Evil: 1", "\u00e9", "x" * 9000])

@@ -24,6 +24,7 @@ class Refused(RunError):
     Attributes:
         status: the HTTP status; 0 where no answer came.
         why: its own word for it: "NotFound", "AlreadyExists", "Forbidden", …
+        words: its own sentence, "" where it has none.
     """
 
     def __init__(self, what: str, status: int, why: str, words: str) -> None:
@@ -31,7 +32,7 @@ class Refused(RunError):
             f"Kubernetes: expected to {what}, got {status or 'no answer'} ({words or why}); "
             + _REMEDIES.get(status, "look at the cluster, then `make resume`")
         )
-        self.status, self.why = status, why
+        self.status, self.why, self.words = status, why, words
 
 
 _REMEDIES = {

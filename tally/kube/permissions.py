@@ -19,11 +19,17 @@ _SECONDS = 4.0
 
 @dataclass(frozen=True, order=True)
 class Right:
-    """One verb on one kind of object of a namespace."""
+    """One verb on one kind of object of a namespace.
+
+    Attributes:
+        group, resource, verb: as a Role writes them.
+        own: on the account itself only, of accounts; a Role does so by their names.
+    """
 
     group: str
     resource: str
     verb: str
+    own: bool = False
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}" + (f".{self.group}" if self.group else "")
@@ -68,7 +74,7 @@ def _rights(role: Object) -> Iterable[Right]:
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
                 for verb in rule["verbs"]:
-                    yield Right(group, resource, verb)
+                    yield Right(group, resource, verb, own=bool(rule.get("resourceNames")))
 
 
 class CannotTell(Exception):
@@ -106,22 +112,25 @@ def _asker(cluster: Cluster, namespace: str, account: str) -> Callable[[Right], 
 
     for path, whose in ways:
         try:
-            _review(cluster, path, whose, namespace, Right("", "pods", "get"))
+            _review(cluster, path, whose, namespace, account, Right("", "pods", "get"))
         except Refused as error:
             if error.status != 403:
                 raise
         else:
-            return functools.partial(_review, cluster, path, whose, namespace)
+            return functools.partial(_review, cluster, path, whose, namespace, account)
     raise CannotTell
 
 
-def _review(cluster: Cluster, path: str, subject: Object, namespace: str, right: Right) -> bool:
+def _review(
+    cluster: Cluster, path: str, subject: Object, namespace: str, account: str, right: Right
+) -> bool:
     resource, _, subresource = right.resource.partition("/")
     asked: dict[str, Any] = {
         "namespace": namespace,
         "group": right.group,
         "resource": resource,
         "subresource": subresource,
+        "name": account if right.own else "",
         "verb": right.verb,
     }
     body = {

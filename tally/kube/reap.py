@@ -4,29 +4,30 @@ So do pods that wait for a meter that is no more: the finalizer is taken off the
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tally.kube import finalizer
-from tally.kube.cluster import Cluster, Refused
-from tally.kube.manifests import CONDUCTOR, FINALIZER, GANG, KFP_RUN, RUN
+from tally.kube import ended, finalizer
+from tally.kube.cluster import Cluster
+from tally.kube.former import already_gone
+from tally.kube.manifests import FINALIZER, GANG, KFP_RUN, RUN
 from tally.kube.template import Object
 
-_WORKFLOWS = "apis/argoproj.io/v1alpha1"
-_ENDED_PHASES = ("Succeeded", "Failed", "Error")
 _METER_SECONDS = 5.0  # a meter that is there has taken its finalizer off by then
 _TERMINATING_SECONDS = 15.0
 _POLL_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
-class Orphan:
-    """A gang's Job whose run has ended, and how that is known."""
+class Gang:
+    """A gang's Job, its uid, and its run."""
 
-    namespace: str
     job: str
-    run: str
-    why: str
+    uid: str
+    run: ended.Run
+
+    def __str__(self) -> str:
+        return f"{self.run.namespace}/{self.job} of run {self.run.id}"
 
 
 def reap(cluster: Cluster, namespace: str | None = None, *, dry_run: bool = False) -> list[str]:
@@ -45,11 +46,10 @@ def reap(cluster: Cluster, namespace: str | None = None, *, dry_run: bool = Fals
     """
     lines = []
     path = f"api/v1/namespaces/{namespace}/pods" if namespace else "api/v1/pods"
-    for orphan in orphans(cluster, namespace):
+    for gang, why in _orphans(cluster, namespace):
         if not dry_run:
-            _remove(cluster, orphan)
-        verb = "would remove" if dry_run else "removed"
-        lines.append(f"{verb} {orphan.namespace}/{orphan.job} of run {orphan.run}: {orphan.why}")
+            remove(cluster, gang)
+        lines.append(f"{'would remove' if dry_run else 'removed'} {gang}: {why}")
     for pod in _held(cluster, path) if dry_run else _until_taken(cluster, path):
         if not dry_run:
             finalizer.take_off(cluster, pod)
@@ -97,63 +97,43 @@ def _carried_without_job(cluster: Cluster, path: str) -> list[Object]:
     ]
 
 
-def orphans(cluster: Cluster, namespace: str | None = None) -> list[Orphan]:
-    """The gangs whose run has ended, by namespace and name.
+def gangs(cluster: Cluster, namespace: str | None = None) -> list[Gang]:
+    """The gangs whose Job is there and is not being deleted, by namespace and name.
 
     Raises:
-        RunError: the cluster refuses it.
+        Refused: the cluster refuses it.
     """
     base = f"apis/batch/v1/namespaces/{namespace}/jobs" if namespace else "apis/batch/v1/jobs"
-    jobs = cluster.request("GET", base, query={"labelSelector": GANG})["items"]
-    argo = bool(jobs) and _has_workflows(cluster)
-    found = []
-    for job in jobs:
-        meta = job["metadata"]
-        if not meta.get("deletionTimestamp") and (why := _ended(cluster, meta, argo)):
-            found.append(Orphan(meta["namespace"], meta["name"], meta["labels"][RUN], why))
-    return sorted(found, key=lambda orphan: (orphan.namespace, orphan.job))
+    jobs = cluster.request("GET", base, query={"labelSelector": f"{GANG},{RUN}"})["items"]
+    found = [_gang(j["metadata"]) for j in jobs if not j["metadata"].get("deletionTimestamp")]
+    return sorted(found, key=lambda gang: (gang.run.namespace, gang.job))
 
 
-def _ended(cluster: Cluster, meta: Object, argo: bool) -> str:
-    """Why this Job's run has surely ended; "" where it may go on."""
-    namespace, labels = meta["namespace"], meta["labels"]
-    selector = f"{KFP_RUN}={labels.get(KFP_RUN, labels[RUN])}"
-    if argo:
-        path = f"{_WORKFLOWS}/namespaces/{namespace}/workflows"
-        workflows = cluster.request("GET", path, query={"labelSelector": selector})["items"]
-        phases = [(w.get("status") or {}).get("phase", "") for w in workflows]
-        if phases:
-            # a run that goes on has or gets a conductor, which ends what an earlier one left
-            over = all(phase in _ENDED_PHASES for phase in phases)
-            return f"its Workflow is {phases[0]}" if over else ""
-    path = f"api/v1/namespaces/{namespace}/pods"
-    query = {"labelSelector": f"{selector},{CONDUCTOR}"}
-    conductors = cluster.request("GET", path, query=query)["items"]
-    return conductors_ended(conductors)
+def remove(cluster: Cluster, gang: Gang) -> None:
+    """Delete a gang's Job, and with it all that is the gang's; nothing where another has.
+
+    A retried run makes its gang anew under the same name: only the one that was seen goes.
+
+    Raises:
+        Refused: the cluster refuses it.
+    """
+    path = f"apis/batch/v1/namespaces/{gang.run.namespace}/jobs/{gang.job}"
+    body = {"propagationPolicy": "Background", "preconditions": {"uid": gang.uid}}
+    with already_gone():
+        cluster.request("DELETE", path, body)
 
 
-def conductors_ended(conductors: list[Object]) -> str:
-    """Why none of these pods conducts any more; "" where one does."""
-    states: list[Mapping[str, str]] = [pod.get("status") or {} for pod in conductors]
-    if any(status.get("phase") not in ("Succeeded", "Failed") for status in states):
-        return ""
-    return f"its conductor has {states[0]['phase'].lower()}" if states else "it has no conductor"
+def _gang(meta: Object) -> Gang:
+    labels, owners = meta["labels"], meta.get("ownerReferences") or []
+    workflow = next((o["name"] for o in owners if o["kind"] == "Workflow"), "")
+    run = ended.Run(meta["namespace"], labels.get(KFP_RUN, labels[RUN]), workflow)
+    return Gang(meta["name"], meta["uid"], run)
 
 
-def _has_workflows(cluster: Cluster) -> bool:
-    try:
-        kinds = cluster.request("GET", _WORKFLOWS)
-    except Refused as error:
-        if error.status == 404:
-            return False
-        raise
-    return any(kind.get("name") == "workflows" for kind in kinds.get("resources", []))
-
-
-def _remove(cluster: Cluster, orphan: Orphan) -> None:
-    path = f"apis/batch/v1/namespaces/{orphan.namespace}/jobs/{orphan.job}"
-    try:
-        cluster.request("DELETE", path, {"propagationPolicy": "Background"})
-    except Refused as error:
-        if error.status != 404:
-            raise
+def _orphans(cluster: Cluster, namespace: str | None) -> Iterator[tuple[Gang, str]]:
+    """The gangs whose run has ended, and how that is known."""
+    found = gangs(cluster, namespace)
+    argo = bool(found) and ended.has_workflows(cluster)
+    for gang in found:
+        if verdict := ended.verdict(ended.look(cluster, gang.run, argo=argo)):
+            yield gang, verdict.why

@@ -3,7 +3,7 @@
 A run belongs to the namespace in which the meter first saw a pod of it: that is in its record, and
 a label on another's pod changes nothing about it. Its own service accounts may read it and post to
 it; those of the meter's namespace, and of namespaces that the meter was told, may read everything.
-To all others it is not there: an unknown run and another's are one answer.
+Others may read it where the API server lets them get that namespace's Workflows (permission.py).
 """
 
 from collections import OrderedDict
@@ -15,6 +15,7 @@ from tally.costing.ledger import Ledger
 from tally.meter.answers import note_caller
 from tally.meter.blocking import Blocking
 from tally.meter.identity import Caller, Identity
+from tally.meter.permission import Permission
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,14 @@ class Served:
     """What the handlers work with.
 
     Attributes:
-        ledger, identity, access: as they are called.
+        ledger, identity, permission, access: as they are called.
         blocking: the threads for the ledger.
         keys: the digest of the body that came with an Idempotency-Key, of the last so many.
     """
 
     ledger: Ledger
     identity: Identity
+    permission: Permission
     access: Access
     blocking: Blocking = field(default_factory=Blocking)
     keys: "OrderedDict[tuple[str, ...], str]" = field(default_factory=OrderedDict)

@@ -1,4 +1,4 @@
-"""/v1: runs, their usage, quotes, bills and events, for whoever's namespace they are of.
+"""/v1: runs, their usage, quotes, bills and events, for whoever may see their namespace.
 
     GET  /v1/runs[?since=&limit=&bills=]           newest first, each with its bill unless bills=0
     GET  /v1/runs/{run}/usage|quote|bill|events
@@ -11,13 +11,14 @@ another day or on another replica, come out the same.
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiohttp import web
 
 from tally.costing import documents
 from tally.costing.ledger import Ledger
+from tally.costing.runs import RunRecord
 from tally.meter import bodies
 from tally.meter.access import SERVED, caller_of, namespace_of
 from tally.meter.answers import Refusal, answer, asked_schema
@@ -52,22 +53,20 @@ async def _runs(request: web.Request) -> web.Response:
     since = _number(request, "since", 0, 2**52)
     limit = _number(request, "limit", _USUAL_RUNS, MOST_RUNS)
     billed = bool(_number(request, "bills", 1, 1))
-    namespace = None if served.access.reads_all(caller) else caller.namespace
-    facts = await served.blocking.call(_listed, served.ledger, namespace, since, limit, billed)
-    return answer(request, **facts)
+    runs = await served.blocking.call(served.ledger.runs)
+    runs = [run for run in runs if run.created_at_microseconds >= since]
+    if not served.access.reads_all(caller):
+        runs = [run for run in runs if run.engine == "cluster"]
+        seen = await served.permission.seen(caller, {run.team for run in runs})
+        runs = [run for run in runs if run.team in seen]
+    facts = await served.blocking.call(_listed, served.ledger, runs[:limit], billed)
+    return answer(request, **facts, more=len(runs) > limit)
 
 
-def _listed(ledger: Ledger, namespace: str | None, since: int, limit: int, billed: bool) -> Json:
-    mine = [
-        run
-        for run in ledger.runs()
-        if run.created_at_microseconds >= since
-        and (namespace is None or (run.engine == "cluster" and run.team == namespace))
-    ]
-    bills = ledger.bills(run.id for run in mine[:limit]) if billed else []
+def _listed(ledger: Ledger, runs: Sequence[RunRecord], billed: bool) -> Json:
+    bills = ledger.bills(run.id for run in runs) if billed else []
     told = {bill.run_id: documents.bill_document(bill) for bill in bills}
-    runs = [{"run": documents.run_document(run), "bill": told.get(run.id)} for run in mine[:limit]]
-    return {"runs": runs, "more": len(mine) > limit}
+    return {"runs": [{"run": documents.run_document(r), "bill": told.get(r.id)} for r in runs]}
 
 
 def _read(
@@ -80,15 +79,14 @@ def _read(
         served = request.app[SERVED]
         asked_schema(request)
         run_id = _run_id(request)
-        reader = None if served.access.reads_all(caller) else caller.namespace
-
-        def look() -> Json:
-            owner = namespace_of(served.ledger, run_id)
-            if owner is None or (reader is not None and reader != owner):
-                raise _no_run(run_id)
-            return facts(served.ledger, run_id, reader)
-
-        return answer(request, **await served.blocking.call(look))
+        owner = await served.blocking.call(namespace_of, served.ledger, run_id)
+        reads_all = served.access.reads_all(caller)
+        if owner is None or not (owner or reads_all):
+            raise _no_run(run_id)
+        if not reads_all:
+            await served.permission.require(caller, owner)
+        seen = None if reads_all else owner
+        return answer(request, **await served.blocking.call(facts, served.ledger, run_id, seen))
 
     return handler
 

@@ -24,12 +24,16 @@ from tally.meter.blocking import Blocking
 from tally.meter.bodies import LARGEST_BYTES
 from tally.meter.health import Health
 from tally.meter.identity import Identity, Review
+from tally.meter.permission import Permission
 
 IDLE_SECONDS = 20.0
 """A connection that sends no whole request for so long is closed."""
 
 _LINGERING_SECONDS = 1.0  # for the rest of a body that nobody reads
-_REVIEWS = "apis/authentication.k8s.io/v1/tokenreviews"
+_REVIEWS = {
+    "TokenReview": "apis/authentication.k8s.io/v1/tokenreviews",
+    "SubjectAccessReview": "apis/authorization.k8s.io/v1/subjectaccessreviews",
+}
 _REVIEW_SECONDS = 5.0
 _HEALTH = web.AppKey("health", Health)
 _METRICS: web.AppKey[Callable[[], bytes]] = web.AppKey("metrics")
@@ -54,7 +58,8 @@ def make_app(
         blocking: threads for the ledger; the usual number where None.
     """
     app = web.Application(middlewares=[in_words], client_max_size=LARGEST_BYTES)
-    served = Served(ledger, Identity(review), access, blocking or Blocking())
+    threads = blocking or Blocking()
+    served = Served(ledger, Identity(review), Permission(review, health), access, threads)
     app[SERVED], app[_HEALTH], app[_METRICS] = served, health, metrics
     app.add_routes([web.get("/healthz", _healthz), web.get("/metrics", _metrics), *api.routes()])
 
@@ -71,7 +76,7 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[i
 
     Args:
         app: of `make_app`.
-        host: the pod's address, or "127.0.0.1".
+        host: the pod's address, or "127.0.0.1", or several by commas.
         port: 0 for one that is free.
 
     Yields:
@@ -88,17 +93,20 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[i
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        for one in host.split(","):
+            await web.TCPSite(runner, one, port).start()
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
 
 
 def review_by(server: ApiServer) -> Review:
-    """TokenReviews by this API server; the meter's account needs `create` of tokenreviews."""
+    """TokenReviews and SubjectAccessReviews by this API server; the meter's account needs `create`
+    of both."""
 
     async def review(body: api.Json) -> api.Json:
-        return dict((await server.send("POST", _REVIEWS, body, seconds=_REVIEW_SECONDS)).body)
+        path = _REVIEWS[body["kind"]]
+        return dict((await server.send("POST", path, body, seconds=_REVIEW_SECONDS)).body)
 
     return review
 

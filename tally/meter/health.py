@@ -13,7 +13,7 @@ class Health:
     """
 
     _problems: dict[str, str] = field(default_factory=dict)
-    _notices: dict[str, str] = field(default_factory=dict)
+    _notices: dict[str, dict[str, str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def problem(self, part: str, line: str) -> None:
@@ -26,10 +26,10 @@ class Health:
         with self._lock:
             self._problems.pop(part, None)
 
-    def notice(self, lines: Mapping[str, str]) -> None:
-        """These notices, by part, and no others."""
+    def notice(self, kind: str, lines: Mapping[str, str]) -> None:
+        """Of this kind these notices, by part, and no others."""
         with self._lock:
-            self._notices = {part: " ".join(line.split()) for part, line in lines.items()}
+            self._notices[kind] = {part: " ".join(line.split()) for part, line in lines.items()}
 
     def problems(self) -> list[str]:
         """All problems, "part: line", by part."""
@@ -39,4 +39,5 @@ class Health:
     def notices(self) -> list[str]:
         """All notices, likewise."""
         with self._lock:
-            return [f"{part}: {line}" for part, line in sorted(self._notices.items())]
+            all_lines = {k: v for kind in self._notices.values() for k, v in kind.items()}
+        return [f"{part}: {line}" for part, line in sorted(all_lines.items())]

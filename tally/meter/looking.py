@@ -84,5 +84,6 @@ async def kubelets(meter: Meter, asked: Kubelets) -> float:
     nodes = [node.object for node in meter.known.nodes.values() if not node.gone]
     for sample in await asked.look(nodes):
         meter.known.sampled(sample)
-    meter.health.notice({f"kubelet {name}": line for name, line in asked.silent().items()})
+    silent = {f"kubelet {name}": line for name, line in asked.silent().items()}
+    meter.health.notice("kubelets", silent)
     return asked.usual_seconds

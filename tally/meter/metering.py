@@ -94,7 +94,7 @@ class Meter:
         now = self.clock.now_microseconds()
         made = make(self.known, self.price, now, self.heard_microseconds)
         self.unwritten.add(made.usage, made.nodes)
-        if now - self._runs_at >= _RUNS_MICROSECONDS or made.usage:
+        if now - self._runs_at >= _RUNS_MICROSECONDS or made.usage or self.runs.is_closing:
             self._runs_at = now
             self.unwritten.add_runs(*self.runs.look(self.known, now))
         self._remember_unpriced(made.unpriced)

@@ -1,15 +1,16 @@
 """Runs, as far as pods tell of them: whose they are, since when, until when, how they ended. Pure.
 
-The cluster's own record of a KFP run is a Workflow, which the meter may not read. So a run begins
-with its first pod, and has ended when none has been there for ten minutes: then it has failed where
-the last try of one of its tasks has. A pod that comes later opens it again.
+A run begins with its first pod. It has ended when its Workflow has (`over`, see reaping.py) and no
+pod of it lasts; where nothing says that, when none has been there for ten minutes: then it has
+failed where the last try of one of its tasks has. A pod that comes later opens it again.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from tally.costing.runs import RunRecord
+from tally.costing.runs import RunRecord, State
+from tally.kube.ended import WORKFLOW_LABEL, Run
 from tally.kube.manifests import GANG
 from tally.meter.known import Known, KnownPod
 
@@ -27,11 +28,19 @@ class _Seen:
     Attributes:
         record: as the ledger has it.
         lasted_microseconds: when a pod of it was last there.
+        known_microseconds: since when this meter knows it: before, nobody asked how it ended.
+        lasts: a pod of it is there.
+        workflow: its Workflow's name, where a pod told it.
+        over: that the cluster has it as ended: since when that is known, and how.
         failed: by task, of its last try, when that began and whether it failed.
     """
 
     record: RunRecord
     lasted_microseconds: int
+    known_microseconds: int
+    lasts: bool = False
+    workflow: str = ""
+    over: tuple[int, State | None] | None = None
     failed: dict[str, tuple[int, bool]] = field(default_factory=dict)
 
 
@@ -52,18 +61,45 @@ class Runs:
         for record in records:
             ended = record.ended_at_microseconds
             if record.engine == "cluster" and (ended or now) > now - _REMEMBERED_MICROSECONDS:
-                seen = _Seen(record, ended or record.created_at_microseconds)
+                seen = _Seen(record, ended or record.created_at_microseconds, now)
                 self._runs.setdefault(record.id, seen)
+
+    def quiet(self) -> list[Run]:
+        """Those that have not ended, as far as is known, and of which no pod lasts."""
+        return [
+            Run(seen.record.team, run_id, seen.workflow)
+            for run_id, seen in self._runs.items()
+            if seen.record.ended_at_microseconds is None and not seen.lasts
+        ]
+
+    def over(self, run: Run, state: State | None, at_microseconds: int) -> None:
+        """The cluster has a run as ended; it is written so once no pod of it lasts.
+
+        Args:
+            run: by its namespace and id; another namespace's word changes nothing.
+            state: how it ended; None as its pods did.
+            at_microseconds: when that was asked for: a pod that comes later is of a retry.
+        """
+        seen = self._runs.get(run.id)
+        if seen and seen.record.team == run.namespace and not seen.record.ended_at_microseconds:
+            seen.over = at_microseconds, state
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether a run waits for its last pod to end."""
+        return any(s.over and s.record.ended_at_microseconds is None for s in self._runs.values())
 
     def look(self, known: Known, now: int) -> tuple[list[RunRecord], list[RunRecord]]:
         """Runs that have begun, and runs whose state has changed."""
         begun = []
+        for seen in self._runs.values():
+            seen.lasts = False
         pods = [pod for pod in known.pods.values() if pod.rows and pod.rows[0].run_id]
         for pod in sorted(pods, key=lambda pod: pod.rows[0].start_microseconds):
             run_id = pod.rows[0].run_id
             if run_id not in self._runs:  # it is its first pod's
                 record = self._begun(pod)
-                self._runs[run_id] = _Seen(record, record.created_at_microseconds)
+                self._runs[run_id] = _Seen(record, record.created_at_microseconds, now)
                 begun.append(record)
             # a label is anybody's word: a run is its namespace's alone
             if pod.rows[0].namespace == self._runs[run_id].record.team:
@@ -94,7 +130,11 @@ def _see(seen: _Seen, pod: KnownPod, now: int) -> None:
     last = pod.rows[-1]
     stop = last.stop_microseconds if pod.has_ended else now
     seen.lasted_microseconds = max(seen.lasted_microseconds, stop)
+    seen.lasts = seen.lasts or not pod.has_ended
+    if seen.over and pod.rows[0].start_microseconds > seen.over[0]:
+        seen.over = None
     meta = pod.object["metadata"]
+    seen.workflow = seen.workflow or (meta.get("labels") or {}).get(WORKFLOW_LABEL, "")
     if not pod.has_ended or not pod.object["spec"] or GANG in (meta.get("labels") or {}):
         return  # a worker's end is its conductor's matter
     task = _TRY.sub("", (meta.get("annotations") or {}).get(_NODE_NAME) or meta["name"])
@@ -108,12 +148,17 @@ def _now(seen: _Seen, now: int) -> RunRecord:
     record = seen.record
     ended = record.ended_at_microseconds
     if ended is not None and seen.lasted_microseconds > ended + _ABOUT_MICROSECONDS:
+        seen.over = None
         return replace(record, state="running", ended_at_microseconds=None)
-    if ended is None and now - seen.lasted_microseconds > QUIET_MICROSECONDS:
+    if ended is not None:
+        return record
+    quiet = now - max(seen.lasted_microseconds, seen.known_microseconds) > QUIET_MICROSECONDS
+    if quiet or (seen.over and not seen.lasts):
         failed = any(failed for _, failed in seen.failed.values())
+        told = seen.over[1] if seen.over else None
         return replace(
             record,
-            state="failed" if failed else "succeeded",
+            state=told or ("failed" if failed else "succeeded"),
             ended_at_microseconds=seen.lasted_microseconds,
         )
     return record

@@ -2,10 +2,11 @@
 
 TALLY_LEDGER_URL     sqlite:////ledger/ledger.db or postgresql://…
 TALLY_MACHINES       a file or folder with the cluster's own machine types; read when it changes
-TALLY_METER_HOST     the address to serve on, the pod's own; 127.0.0.1 where it is not set
+TALLY_METER_HOST     the addresses to serve on, by commas; 127.0.0.1 where it is not set
 TALLY_METER_PORT     8080
 TALLY_KUBELET_TLS    cluster, insecure or a file: see kubelet.trust
 TALLY_METER_READERS, TALLY_METER_METRICS_OPEN: see app
+TALLY_METER_REAPS: see reaping
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from tally.meter.clusterclock import ClusterClock
 from tally.meter.health import Health
 from tally.meter.kubelet import Kubelets
 from tally.meter.metering import Meter
+from tally.meter.reaping import Reaping, reaps_of
 from tally.meter.showing import Showing
 from tally.meter.watching import watch
 from tally.meter.writing import Unwritten
@@ -51,19 +53,21 @@ class Settings:
     ledger_url: str | None
     host: str
     port: int
+    reaps: frozenset[str] | None
 
 
 def settings_of(environment: Mapping[str, str]) -> Settings:
     """The settings.
 
     Raises:
-        SpecError: TALLY_METER_PORT is no port.
+        SpecError: TALLY_METER_PORT is no port, or TALLY_METER_REAPS no namespaces.
     """
     port = environment.get("TALLY_METER_PORT") or "8080"
     if not (port.isascii() and port.isdecimal() and int(port) < 65536):
         raise SpecError(f"TALLY_METER_PORT: expected a port, 0 to 65535, got {port}; correct it")
     host = environment.get("TALLY_METER_HOST") or "127.0.0.1"
-    return Settings(environment.get("TALLY_LEDGER_URL") or None, host, int(port))
+    url = environment.get("TALLY_LEDGER_URL") or None
+    return Settings(url, host, int(port), reaps_of(environment))
 
 
 async def serve(settings: Settings) -> None:
@@ -79,6 +83,7 @@ async def serve(settings: Settings) -> None:
     async with ApiServer() as api:
         meter = Meter(api, ClusterClock(), health, Unwritten(health), settings.ledger_url)
         showing, kubelets = Showing(meter), Kubelets()
+        reaping = Reaping(meter, settings.reaps)
         loops = Loops(health, stopped)
         await meter.read_catalogue()  # before anything is written without a price
         loops.start("API server", lambda: looking.clock(meter))
@@ -97,6 +102,7 @@ async def serve(settings: Settings) -> None:
             loops.start("leases", lambda: looking.leases(meter))
             loops.start("kubelets", lambda: looking.kubelets(meter, kubelets))
             loops.start("metrics", showing.refresh)
+            loops.start("ended runs", reaping.turn)
             turning = loops.start("turn", lambda: _turn(meter))
             await stopped.wait()
             unwatched.set()

@@ -104,6 +104,8 @@ def _of_rights(cluster: Cluster, namespace: str, account: str, ours: Shipped) ->
         f"make deploy OVERLAY=…, or kubectl apply -n {namespace} -f manifests/gang-rbac.yaml and "
         f"bind its Role {ours.role} to {account}"
     )
+    if any(right.own for right in lacking):
+        remedy += ", which has to stand in its resourceNames"
     return Finding("rights", False, f"{who} may not {', '.join(map(str, lacking))}", remedy)
 
 

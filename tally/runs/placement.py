@@ -30,7 +30,6 @@ _OWN_STORE = {
 }
 _OWN_SECRET = "mlpipeline-minio-artifact"  # noqa: S105  its name
 _OF_STORE = ("TALLY_STORE", "AWS_ENDPOINT_URL", "AWS_REGION")
-_METER_TOKEN = "/var/run/secrets/tally/token"  # noqa: S105  where a pod's is projected to
 _IMAGE = re.compile(r"[\w][\w.\-/:]*(@sha256:[0-9a-f]{64})?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
@@ -67,14 +66,14 @@ def placement(environment: Mapping[str, str]) -> Placement:
     """
     given = {name: value.strip() for name, value in environment.items() if value.strip()}
     pulled = given.get("TALLY_IMAGE_PULL_SECRET", "").split(",")
-    own = "TALLY_STORE" not in given
+    own, meter = "TALLY_STORE" not in given, given.get("TALLY_POD_METER_URL")
     placed = Placement(
         image=given.get("TALLY_IMAGE", ""),
         content=content.tag_of(),
         pull_secrets=tuple(name.strip() for name in pulled if name.strip()),
         environment={
             **(_OWN_STORE if own else {name: given[name] for name in _OF_STORE if name in given}),
-            **_meter(given.get("TALLY_POD_METER_URL", "")),
+            **({"TALLY_METER_URL": meter} if meter else {}),
         },
         store_secret=given.get("TALLY_STORE_SECRET", _OWN_SECRET if own else ""),
         store_claim=given.get("TALLY_STORE_CLAIM", ""),
@@ -91,10 +90,6 @@ def placement(environment: Mapping[str, str]) -> Placement:
     _require_url("TALLY_POD_METER_URL", placed.environment.get("TALLY_METER_URL", ""))
     _require_store(placed.environment["TALLY_STORE"], placed.store_claim)
     return placed
-
-
-def _meter(url: str) -> dict[str, str]:
-    return {"TALLY_METER_URL": url, "TALLY_METER_TOKEN_FILE": _METER_TOKEN} if url else {}
 
 
 def _require_url(setting: str, url: str) -> None:

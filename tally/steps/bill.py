@@ -1,5 +1,6 @@
 """bill: what the run has used so far and what that cost, out of the ledger or from the meter."""
 
+import html
 from pathlib import Path
 
 from tally.costing.bill import Bill
@@ -13,6 +14,7 @@ NO_METER = (
     "pipelines are submitted"
 )
 METER_SECONDS = 150.0  # a run must not fail because the meter is just being replaced
+_COLUMNS = 100
 
 
 def run(page: str) -> dict[str, float]:
@@ -22,18 +24,20 @@ def run(page: str) -> dict[str, float]:
         page: where the HTML artifact goes.
 
     Returns:
-        The bill's totals by name, in USD; nothing where a cluster has no meter: the run is as good.
+        The bill's totals by name, in USD; nothing where a cluster has no meter, or no token for it:
+        the run is as good.
     """
     from tally.reports.artifacts import bill_html
 
     with step("bill") as here:
-        if here.outbox is None and is_here():
-            here.event("unbilled", message=NO_METER)
-            Path(page).write_text(f"<p>{NO_METER}</p>")
-            return {}
         bill = _bill(here)
+        if isinstance(bill, str):
+            here.event("unbilled", message=bill)
+            Path(page).write_text(f"<p>{html.escape(bill)}</p>")
+            return {}
         with atomic_file(Path(page)) as file:
             file.write(bill_html(bill).encode())
+        _print(bill)
         here.event("progress", done=1, total=1, unit="bill")
     return {
         "hardware_usd": float(bill.hardware_usd),
@@ -43,10 +47,23 @@ def run(page: str) -> dict[str, float]:
     }
 
 
-def _bill(here: Step) -> Bill:
-    """From the meter, in a pod that has one: its ledger is not here."""
+def _bill(here: Step) -> Bill | str:
+    """From the meter, in a pod that has one: its ledger is not here; or why there is none."""
     if here.outbox is None:
-        return open_ledger().bill(here.run_id)
-    from tally.meterclient import required_client
+        return NO_METER if is_here() else open_ledger().bill(here.run_id)
+    from tally.meterhttp import NoToken
+    from tally.steps.metering import required_client
 
-    return required_client().bill(here.run_id, seconds=METER_SECONDS)
+    try:
+        return required_client().bill(here.run_id, seconds=METER_SECONDS)
+    except NoToken as refused:
+        return f"no bill: {refused}"
+
+
+def _print(bill: Bill) -> None:
+    """Into the step's log, which Kubeflow's UI shows too."""
+    from rich.console import Console
+
+    from tally.reports.text import bill_table
+
+    Console(width=_COLUMNS).print(bill_table(bill))

@@ -15,8 +15,9 @@ from tally import clock
 from tally.costing.documents import MEASURED, finite
 from tally.costing.quotes import RunEvent
 from tally.costing.usage import Usage
-from tally.meterclient import SECONDS, MeterClient, required_client
-from tally.meterhttp import MeterRefused
+from tally.meterclient import SECONDS, MeterClient
+from tally.meterhttp import MeterRefused, NoToken
+from tally.steps.metering import required_client
 
 PACE_SECONDS = 15.0
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -51,6 +52,7 @@ class Outbox:
         self._closing = threading.Event()
         self._deadline = float("inf")
         self.error = ""
+        self._hopeless = False  # for the next seconds
         self.lost = 0
         self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
         self._thread.start()
@@ -100,7 +102,8 @@ class Outbox:
             left = len(self._rows) + len(self._events) + len(self._jobs) + self.lost
         if not left:
             return ""
-        why = self.error or "it does not know their pods"
+        silent = "no answer in time" if self._thread.is_alive() else "it does not know their pods"
+        why = self.error or silent
         return f"the meter: expected it to take all, got {left} rows and events left over: {why}"
 
     def _run(self) -> None:
@@ -108,7 +111,7 @@ class Outbox:
         while not self._closing.wait(pause):
             longer = min(2 * pause, max(_LONGEST_PAUSE_SECONDS, self._pace_seconds))
             pause = self._pace_seconds if self._send() else longer
-        while not self._send() and time.monotonic() < self._deadline:
+        while not self._send() and not self._hopeless and time.monotonic() < self._deadline:
             time.sleep(_FINAL_PAUSE_SECONDS)
 
     def _send(self) -> bool:
@@ -124,7 +127,7 @@ class Outbox:
                 del self._jobs[0]
                 self._send_rows(client)
         except Exception as error:  # it is kept for later; told where this is the last
-            self.error = str(error)
+            self.error, self._hopeless = str(error), isinstance(error, NoToken)
             return False
         return not (self._closing.is_set() and self._rows)
 

@@ -1,14 +1,12 @@
 """Conductors as pods, under the account of manifests/gang-rbac.yaml, and a store that stays."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from objects import IMAGE, apply, every, log_of, path_of, until_true
+from volumes import bind, is_node_here, open_folder
 
 from tally.kube.cluster import Cluster
-
-_OWN = Path("/run/tally-containerd/containerd.sock")  # the cluster of up.sh, on this machine
 
 
 def make_store(cluster: Cluster, namespace: str, folder: Path) -> None:
@@ -17,26 +15,8 @@ def make_store(cluster: Cluster, namespace: str, folder: Path) -> None:
         "accessModes": ["ReadWriteMany"],
         "resources": {"requests": {"storage": "1Gi"}},
     }
-    if _OWN.exists():
-        folder.mkdir()
-        folder.chmod(0o777)
-        for parent in folder.parents:  # pods run as somebody else than the owner of pytest's folder
-            if parent.stat().st_uid == os.getuid() and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o011)
-        volume = {
-            "kind": "PersistentVolume",
-            "metadata": {"name": namespace},
-            "spec": {
-                "accessModes": ["ReadWriteMany"],
-                "capacity": {"storage": "1Gi"},
-                "hostPath": {"path": str(folder)},
-                "persistentVolumeReclaimPolicy": "Retain",
-                "storageClassName": "",
-                "claimRef": {"namespace": namespace, "name": "store"},
-            },
-        }
-        apply(cluster, volume)
-        spec |= {"volumeName": namespace, "storageClassName": ""}
+    if is_node_here():
+        spec |= bind(cluster, open_folder(folder), namespace, "store", "ReadWriteMany", "1Gi")
     claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": "store"}, "spec": spec}
     apply(cluster, claim, namespace)
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
+from deploying import LEDGER, RUNS, TALLY, Deployed, deploy, kubectl, left, make, no_tally
 from following import Told
 from metering import MACHINES, MeterProcess, account
-from objects import IMAGE, PROJECT, STAND_IN, apply, until_true
+from objects import IMAGE, PROJECT, STAND_IN, apply, labelled_nodes, until_true
+from training_pods import Store, node_address
 from watched import Watched
+from workflows import Workflows, defined
 
 from tally.kube.cluster import Cluster
 from tally.kube.gang import KubernetesGang
@@ -128,27 +131,16 @@ def kubeconfig(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Pat
 @pytest.fixture
 def machine_type(cluster: Cluster) -> Iterator[None]:
     """Every real node is of the machine type `metered`."""
-    nodes = [
-        node["metadata"]["name"]
-        for node in cluster.request("GET", "api/v1/nodes")["items"]
-        if "tally.dev/fake" not in node["metadata"]["labels"]
-    ]
-
-    def label(value: str | None) -> None:
-        body = {"metadata": {"labels": {"tally.dev/machine-type": value}}}
-        for node in nodes:
-            cluster.request("PATCH", f"api/v1/nodes/{node}", body)
-
-    label("metered")
-    yield
-    label(None)
+    with labelled_nodes(cluster, {"tally.dev/machine-type": "metered"}):
+        yield
 
 
 @pytest.fixture
 def meter_of(
     kubeconfig: Path, machine_type: None, tmp_path: Path
 ) -> Iterator[Callable[..., MeterProcess]]:
-    """A meter that is not started yet; ended when the test is over."""
+    """A meter that is not started yet; ended when the test is over. It leaves gangs alone: those of
+    tests have no conductor."""
     machines = tmp_path / "machines"
     machines.mkdir()
     (machines / "own.yaml").write_text(MACHINES)
@@ -158,7 +150,7 @@ def meter_of(
         ledger_url: str = f"sqlite:///{tmp_path}/ledger.db", **environment: str
     ) -> MeterProcess:
         name = f"meter-{len(made)}"
-        given = {"TALLY_MACHINES": str(machines), **environment}
+        given = {"TALLY_MACHINES": str(machines), "TALLY_METER_REAPS": "-", **environment}
         made.append(MeterProcess(tmp_path, kubeconfig, ledger_url, given, name=name))
         return made[-1]
 
@@ -173,3 +165,41 @@ def watched(cluster: Cluster, namespace: str) -> Iterator[Watched]:
     made = Watched(cluster, namespace)
     yield made
     made.stop()
+
+
+@pytest.fixture
+def workflows(cluster: Cluster, namespace: str) -> Iterator[Workflows]:
+    """Those of the test's namespace."""
+    with defined(cluster, namespace) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[Store]:
+    """A real S3 server on this machine."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="0.0.0.0", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    made = Store(f"http://{node_address()}:{port}")
+    made.make()
+    yield made
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def deployed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """`make deploy OVERLAY=local`, for all tests that follow: it has a meter. The nodes are of a
+    machine type with a price."""
+    priced = {"node.kubernetes.io/instance-type": "e2-standard-2"}
+    with labelled_nodes(cluster, priced), no_tally(cluster, tmp_path_factory.mktemp("deployed")):
+        try:
+            twice = Deployed(deploy("local"), deploy("local"))
+            meter = "-n", TALLY, "deployment/tally-meter"
+            kubectl("set", "env", *meter, f"TALLY_METER_REAPS={RUNS}")  # others have no conductor
+            kubectl("rollout", "status", *meter, "--timeout=60s")
+            yield twice
+        finally:
+            if left() - LEDGER:  # not where the test of undeploying has passed
+                make("undeploy", "local", FORCE="1")

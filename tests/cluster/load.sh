@@ -7,7 +7,10 @@ trap 'rm -f "$archive"' EXIT
 client="ctr -a /run/tally-containerd/containerd.sock -n k8s.io"
 for image in "$@"; do
   id=$(buildah --storage-driver overlay images -q --no-trunc "$image")
-  $client images ls -q | grep -q "^$id" && continue # it is there
+  if $client images ls -q | grep -q "^$id"; then # it is there, maybe not by this name any more
+    $client images tag --force "$id" "$image" >/dev/null
+    continue
+  fi
   rm -f "$archive"
   # uncompressed: it stays on this machine
   buildah --storage-driver overlay push -q --disable-compression "$image" "oci-archive:$archive:$image"

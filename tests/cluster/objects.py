@@ -1,7 +1,9 @@
 """Objects of a cluster for the tests: making, finding, waiting."""
 
+import contextlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from tally.kube.cluster import Cluster, Refused
 from tally.kube.manifests import GANG
 
 PROJECT = Path(__file__).resolve().parents[2]
-IMAGE = f"localhost/tally:{__version__}"
+IMAGE = os.environ.get("TEST_IMAGE") or f"localhost/tally:{__version__}"
 
 # In place of the worker. SIGTERM ends it with 143: who ends with 0 is not replaced.
 STAND_IN = """
@@ -72,6 +74,26 @@ def delete(cluster: Cluster, kind: str, name: str, namespace: str = "") -> None:
             raise
 
 
+@contextlib.contextmanager
+def labelled_nodes(cluster: Cluster, labels: Mapping[str, str]) -> Iterator[None]:
+    """Every real node has these labels as well; taken away again."""
+    nodes = [
+        node["metadata"]["name"]
+        for node in cluster.request("GET", "api/v1/nodes")["items"]
+        if "tally.dev/fake" not in node["metadata"]["labels"]
+    ]
+
+    def label(wanted: Mapping[str, str | None]) -> None:
+        for node in nodes:
+            cluster.request("PATCH", f"api/v1/nodes/{node}", {"metadata": {"labels": wanted}})
+
+    label(labels)
+    try:
+        yield
+    finally:
+        label(dict.fromkeys(labels))
+
+
 def until_true(is_so: Callable[[], Any], seconds: float) -> Any:
     """What is_so returns once that is true."""
     deadline = time.monotonic() + seconds
@@ -83,7 +105,6 @@ def until_true(is_so: Callable[[], Any], seconds: float) -> Any:
 
 def kill_from_the_node(pod: dict[str, Any]) -> bool:
     """SIGKILL the main process of a pod, as the kernel would; False where the node is elsewhere."""
-    import os
     import signal
 
     uid = pod["metadata"]["uid"]

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 STATE=${STATE:-$HOME/.cache/tally-cluster}
 if [ -z "${KUBECONFIG:-}" ]; then
-  scripts/images.sh
+  BUILDER=buildah scripts/images.sh # load.sh takes them out of its store
   if ! curl -sk https://127.0.0.1:6443/readyz | grep -q ok; then
     own=yes
     trap tests/cluster/down.sh EXIT
@@ -13,6 +13,7 @@ if [ -z "${KUBECONFIG:-}" ]; then
   tests/cluster/up.sh
   version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' tally/__init__.py)
   tests/cluster/load.sh "localhost/tally:$version" "localhost/tally-meter:$version"
+  tests/cluster/prometheus.sh
   export KUBECONFIG=$STATE/kubeconfig
 fi
 tests() { exec .venv/bin/python -m pytest -m "cluster and ${WHICH:-not slow}" "$@"; }
@@ -21,16 +22,21 @@ if [ $# -gt 0 ]; then
   exit
 fi
 # The meter's tests mostly wait for the cluster, and so do the gangs': side by side, each in its order.
-# Those of gangs without a meter are among the former, since any meter would let their pods go.
+# Those of gangs without a meter are among the former, since any meter would let their pods go, and so
+# are those of what is deployed, which has one: last, from deploying it to taking it away. Alone, when
+# all others are done: placement, whose fake nodes would take others' pods, and a whole pipeline, which
+# takes both cores and has a meter.
 log=$(mktemp)
-alone=tests/cluster/test_gang_without_meter.py
-(tests tests/cluster/test_meter*.py "$alone") >"$log" 2>&1 &
+alone=(tests/cluster/test_{placement,pipeline_pods}.py)
+metered=(tests/cluster/test_{meter*,gang_without_meter,deploy,doctor,deployed_run,undeploy}.py)
+(tests "${metered[@]}") >"$log" 2>&1 &
 meters=$!
 trap 'kill "$meters" 2>/dev/null || true; rm -f "$log"; [ -z "${own:-}" ] || tests/cluster/down.sh' EXIT
-gangs=0 metered=0
-(tests tests/cluster --ignore-glob="*/test_meter*" --ignore="$alone") || gangs=$?
-wait "$meters" || metered=$?
+of_gangs=0 of_meters=0 of_alone=0
+(tests tests/cluster "${metered[@]/#/--ignore=}" "${alone[@]/#/--ignore=}") || of_gangs=$?
+wait "$meters" || of_meters=$?
 cat "$log"
-for code in $gangs $metered; do
+(tests "${alone[@]}") || of_alone=$?
+for code in $of_gangs $of_meters $of_alone; do
   [ "$code" -eq 0 ] || [ "$code" -eq 5 ] || exit "$code" # 5: none of them was asked for
 done

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from conducting import until_workers
-from moto.server import ThreadedMotoServer
-from objects import delete, every, kill_from_the_node, path_of, until_true
-from training_pods import EXAMPLES, Store, Training, node_address
+from objects import delete, every, kill_from_the_node, labelled_nodes, path_of, until_true
+from training_pods import EXAMPLES, Store, Training
 
 from tally.kube.cluster import Cluster
 from tally.kube.reasons import worker_name
@@ -32,34 +31,10 @@ ASKED = {
 
 
 @pytest.fixture(scope="session")
-def store() -> Iterator[Store]:
-    server = ThreadedMotoServer(ip_address="0.0.0.0", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    made = Store(f"http://{node_address()}:{port}")
-    made.make()
-    yield made
-    server.stop()
-
-
-@pytest.fixture(scope="session")
 def sizes(cluster: Cluster) -> Iterator[None]:
     """The machine types of the tests: labels of every node that is one."""
-    names = ["tally.dev/test-small", "tally.dev/test-other"]
-    nodes = [
-        node["metadata"]["name"]
-        for node in cluster.request("GET", "api/v1/nodes")["items"]
-        if "tally.dev/fake" not in node["metadata"]["labels"]
-    ]
-
-    def label(value: str | None) -> None:
-        for node in nodes:
-            labels = dict.fromkeys(names, value)
-            cluster.request("PATCH", f"api/v1/nodes/{node}", {"metadata": {"labels": labels}})
-
-    label("yes")
-    yield
-    label(None)
+    with labelled_nodes(cluster, {"tally.dev/test-small": "yes", "tally.dev/test-other": "yes"}):
+        yield
 
 
 @pytest.fixture

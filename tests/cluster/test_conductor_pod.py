@@ -1,13 +1,28 @@
 """A conductor that is a pod makes workers that are like it, and takes them along when it goes."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
+from built import built, the, with_components
 from conducting import conductor_pod, make_store, phase_of, until_workers
-from objects import STAND_IN, apply, delete, every, pod_of, until_true
+from objects import (
+    PROJECT,
+    STAND_IN,
+    apply,
+    delete,
+    every,
+    log_of,
+    path_of,
+    pod_of,
+    until_true,
+)
 
 from tally.kube.cluster import Cluster
+from tally.kube.manifests import QUEUE
 
 Make = Callable[..., Any]
 
@@ -29,6 +44,7 @@ def stop(*_):
 signal.signal(signal.SIGTERM, stop)
 gang.watch(lambda change: print(change, flush=True))
 gang.start(2)
+print("started", flush=True)
 while True: signal.pause()
 """
 
@@ -67,3 +83,62 @@ def test_a_conductor_that_is_erased_takes_its_gang_along(
     delete(cluster, "Pod", "conductor", namespace)  # at once, without a signal that it could hear
     until_true(lambda: not every(cluster, "Pod", namespace), 30)
     until_true(lambda: not every(cluster, "Job", namespace), 10)
+
+
+def test_in_a_queue_of_kueues_a_gang_waits_until_it_is_let_in(
+    cluster: Cluster, namespace: str, spec: Make, tmp_path: Path
+) -> None:
+    """The test is Kueue: it looks at the Job as that does, and lets it in as that does."""
+    made = spec()
+    make_store(cluster, namespace, tmp_path / "store")
+    (folder := tmp_path / "overlay").mkdir()
+    objects = built(with_components(folder, "local", "kueue"))
+    settings = the(objects, "ConfigMap", "tally")["data"]
+    body = {"metadata": {"name": "tally"}, "data": settings}
+    cluster.request("POST", f"api/v1/namespaces/{namespace}/configmaps", body)
+    pod = conductor_pod("conductor", made.run_id, ["python", "-c", CONDUCT], {})
+    source = {"name": "tally", "key": "TALLY_QUEUE", "optional": True}  # as it is compiled
+    pod["spec"]["containers"][0]["env"].append(
+        {"name": "TALLY_QUEUE", "valueFrom": {"configMapKeyRef": source}}
+    )
+    apply(cluster, pod, namespace)
+    until_true(lambda: phase_of(cluster, namespace, "conductor") == "Running", 60)
+    until_true(lambda: "started" in log_of(cluster, namespace, "conductor"), 60)
+    (job,) = every(cluster, "Job", namespace)
+    assert (
+        job["metadata"]["labels"][QUEUE] == the(objects, "LocalQueue", "tally")["metadata"]["name"]
+    )
+    assert job["metadata"]["annotations"]["kueue.x-k8s.io/elastic-job"] == "true"
+    assert job["spec"]["suspend"] is True
+    assert every(cluster, "Pod", namespace) == []
+    path = f"{path_of('Job', namespace)}/{job['metadata']['name']}"
+    cluster.request("PATCH", path, {"spec": {"suspend": False}})
+    for worker in until_workers(cluster, namespace, 2, 60, "conductor"):
+        assert QUEUE not in worker["metadata"]["labels"]
+
+
+@pytest.mark.parametrize("lacking", ["all", "networkpolicies", "services"])
+def test_a_conductor_without_its_rights_says_so_and_leaves_nothing_half_made(
+    cluster: Cluster, namespace: str, spec: Make, tmp_path: Path, lacking: str
+) -> None:
+    """Network policies are what it makes last."""
+    make_store(cluster, namespace, tmp_path / "store")
+    shipped = yaml.safe_load_all((PROJECT / "manifests/gang-rbac.yaml").read_text())
+    rules = next(item["rules"] for item in shipped if item["kind"] == "Role")
+    for rule in rules:
+        rule["resources"] = [one for one in rule["resources"] if one != lacking]
+    rules = [rule for rule in rules if rule["resources"] and lacking != "all"]
+    cluster.request("PATCH", f"{path_of('Role', namespace)}/tally-gang", {"rules": rules})
+    command = ["python", "-m", "tally.steps.train", "dataset=digits", "workers=2", "epochs=1"]
+    apply(cluster, conductor_pod("conductor", spec().run_id, command, {}), namespace)
+    until_true(lambda: phase_of(cluster, namespace, "conductor") == "Failed", 60)
+    told = log_of(cluster, namespace, "conductor").splitlines()
+    (failed,) = (json.loads(line) for line in told if '"failed"' in line)
+    assert "got 403 (" in failed["message"]
+    assert failed["message"].endswith(
+        "; give the account the Role of manifests/gang-rbac.yaml, or more quota"
+    )
+    assert lacking == "all" or lacking in failed["message"]
+    for kind in ("Job", "Secret", "Service", "NetworkPolicy", "Pod"):
+        until_true(lambda kind=kind: not every(cluster, kind, namespace), 10)
+    assert phase_of(cluster, namespace, "conductor") == "Failed"

@@ -14,6 +14,7 @@ from training_pods import node_address
 from tally import clock
 from tally.costing.ledger import Ledger, open_ledger
 from tally.kube.cluster import Cluster
+from tally.kube.permissions import Right, denied
 from tally.meterclient import MeterClient
 from tally.meterhttp import MeterRefused
 from tally.steps.outbox import Outbox
@@ -91,13 +92,13 @@ def test_a_run_is_its_namespaces_and_only_good_tokens_of_the_audience_count(
     assert good.bill(run_id).run_id == run_id
     assert [run.id for run, _ in good.runs()] == [run_id]
     tokens = {
-        401: token(cluster, namespace, "runner", "https://kubernetes.default.svc"),
-        404: token(cluster, "kube-system", "default"),
+        (401, 401): token(cluster, namespace, "runner", "https://kubernetes.default.svc"),
+        (403, 404): token(cluster, "kube-system", "default"),
     }
-    for status, text in tokens.items():
+    for (read, written), text in tokens.items():
         client = client_of(meter, tmp_path, text)
-        assert status_of(lambda c=client: c.bill(run_id)) == status
-        assert status_of(lambda c=client: c.post_events(run_id, [])) == status
+        assert status_of(lambda c=client: c.bill(run_id)) == read
+        assert status_of(lambda c=client: c.post_events(run_id, [])) == written
     everything = client_of(meter, tmp_path, token(cluster, "default", "default"))
     assert run_id in [run.id for run, _ in everything.runs()]  # the meter's own namespace
     assert status_of(lambda: everything.post_events(run_id, [])) == 404
@@ -140,32 +141,39 @@ print("BILL", json.dumps(run("/tmp/page.html")), len(open("/tmp/page.html").read
 """
 
 
+def telling_pod(meter: MeterProcess, run_id: str, *, projected: bool) -> dict[str, Any]:
+    """A pod whose steps are told of the meter; KFP's have no projected token."""
+    environment = {"TALLY_PIPELINE": "cnn"}
+    environment["TALLY_METER_URL"] = f"http://{node_address()}:{meter.port}"
+    if projected:
+        environment["TALLY_METER_TOKEN_FILE"] = "/var/run/secrets/tally/token"
+    pod = conductor_pod("conductor", run_id, ["python", "-c", STEP], environment)
+    (main,) = pod["spec"]["containers"]
+    main["volumeMounts"] = [m for m in main["volumeMounts"] if m["name"] != "store"]
+    pod["spec"]["volumes"] = [v for v in pod["spec"]["volumes"] if v["name"] != "store"]
+    if projected:
+        mount = {"name": "meter", "mountPath": "/var/run/secrets/tally", "readOnly": True}
+        source = {"serviceAccountToken": {"audience": "tally-meter", "path": "token"}}
+        main["volumeMounts"].append(mount)
+        pod["spec"]["volumes"].append({"name": "meter", "projected": {"sources": [source]}})
+    return pod
+
+
+def ended(cluster: Cluster, namespace: str, pod: dict[str, Any]) -> str:
+    """Its log once it has ended."""
+    apply(cluster, pod, namespace)
+    until_phase(cluster, namespace, "conductor", "Succeeded", "Failed")
+    return log_of_main(cluster, namespace, "conductor")
+
+
+@pytest.mark.parametrize("projected", [True, False], ids=["projected token", "requested token"])
 def test_steps_in_a_pod_tell_the_meter_and_show_its_bill(
-    cluster: Cluster, namespace: str, meter_of: Make, spec: Make
+    cluster: Cluster, namespace: str, meter_of: Make, spec: Make, projected: bool
 ) -> None:
-    address = node_address()
     meter = meter_of(TALLY_METER_HOST="0.0.0.0")  # pods reach it at the node's address
     meter.start()
     run_id = spec().run_id
-    pod = conductor_pod(
-        "conductor", run_id, ["python", "-c", STEP],
-        {
-            "TALLY_METER_URL": f"http://{address}:{meter.port}",
-            "TALLY_METER_TOKEN_FILE": "/var/run/secrets/tally/token",
-            "TALLY_PIPELINE": "cnn",
-        },
-    )  # fmt: skip
-    (main,) = pod["spec"]["containers"]
-    main["volumeMounts"] = [m for m in main["volumeMounts"] if m["name"] != "store"] + [
-        {"name": "meter", "mountPath": "/var/run/secrets/tally", "readOnly": True}
-    ]
-    projected = {"serviceAccountToken": {"audience": "tally-meter", "path": "token"}}
-    pod["spec"]["volumes"] = [v for v in pod["spec"]["volumes"] if v["name"] != "store"] + [
-        {"name": "meter", "projected": {"sources": [projected]}}
-    ]
-    apply(cluster, pod, namespace)
-    until_phase(cluster, namespace, "conductor", "Succeeded", "Failed")
-    log = log_of_main(cluster, namespace, "conductor")
+    log = ended(cluster, namespace, telling_pod(meter, run_id, projected=projected))
     lines = [line.removeprefix("BILL ") for line in log.splitlines() if line.startswith("BILL")]
     assert lines, log
     totals, length = json.JSONDecoder().raw_decode(lines[0])[0], lines[0].split()[-1]
@@ -178,6 +186,26 @@ def test_steps_in_a_pod_tell_the_meter_and_show_its_bill(
         assert (record.team, record.engine, record.examples_trained) == (namespace, "cluster", 1437)
         assert record.metrics == {"test_accuracy": 0.97}
         until_true(lambda: ledger.bill(run_id).hardware_usd > 0, 60)
+    meter.stop()
+
+
+def test_a_pod_whose_account_may_not_ask_for_a_token_does_its_work_and_says_what_to_do(
+    cluster: Cluster, namespace: str, meter_of: Make, spec: Make
+) -> None:
+    meter = meter_of(TALLY_METER_HOST="0.0.0.0")
+    meter.start()
+    role = f"{path_of('Role', namespace)}/tally-gang"
+    *others, last = cluster.request("GET", role)["rules"]
+    assert last["resources"] == ["serviceaccounts/token"]
+    right = Right("", "serviceaccounts/token", "create", own=True)
+    assert not denied(cluster, namespace, "tally-conductor", [right])
+    assert denied(cluster, namespace, "another", [right])
+    cluster.request("PATCH", role, {"rules": others})
+    until_true(lambda: denied(cluster, namespace, "tally-conductor", [right]), 10)
+    log = ended(cluster, namespace, telling_pod(meter, spec().run_id, projected=False))
+    assert f"expected a token for the account {namespace}/tally-conductor, got Forbidden" in log
+    assert "give the account the Role of manifests/gang-rbac.yaml" in log
+    assert "BILL {}" in log and '"unbilled"' in log  # it went on to its end
     meter.stop()
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 from metering import MACHINES, OWN, make_pod, step_pod
-from objects import PROJECT, apply, delete, every, log_of, until_true
+from objects import PROJECT, delete, every, log_of, until_true
+from volumes import bind, is_node_here, open_folder
 from watched import Watched
 
 from tally.costing.ledger import open_ledger
@@ -25,29 +26,12 @@ SUFFIX = "-deployed"
 @pytest.fixture
 def ledger_folder(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Path]:
     """What the claim of the manifests is bound to: a folder of this machine."""
-    if not OWN.exists():
+    if not is_node_here():
         pytest.skip("the volume is a folder of this machine: only with the cluster of up.sh")
-    folder = tmp_path / "ledger"
-    folder.mkdir()
-    folder.chmod(0o777)
-    for parent in folder.parents:
-        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    volume = {
-        "kind": "PersistentVolume",
-        "metadata": {"name": f"{namespace}-ledger"},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "capacity": {"storage": "5Gi"},
-            "hostPath": {"path": str(folder)},
-            "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": "",
-            "claimRef": {"namespace": namespace, "name": f"tally-ledger{SUFFIX}"},
-        },
-    }
-    apply(cluster, volume)
+    folder, claim = open_folder(tmp_path / "ledger"), f"tally-ledger{SUFFIX}"
+    bind(cluster, folder, namespace, claim, "ReadWriteOnce", "5Gi")
     yield folder
-    delete(cluster, "PersistentVolume", f"{namespace}-ledger")
+    delete(cluster, "PersistentVolume", f"{namespace}-{claim}")
 
 
 @pytest.fixture
@@ -57,12 +41,16 @@ def deployed(
     """A selector of the meter's pod."""
     kubectl = shutil.which("kubectl") or str(OWN / "bin/kubectl")
     base = os.path.relpath(PROJECT / "manifests/base/meter", tmp_path)
-    insecure = [{"name": "TALLY_KUBELET_TLS", "value": "insecure"}]  # its kubelet signs for itself
+    environment = {
+        "TALLY_KUBELET_TLS": "insecure",  # its kubelet signs for itself
+        "TALLY_METER_REAPS": namespace,  # other tests' gangs have no conductor
+    }
+    env = [{"name": name, "value": value} for name, value in environment.items()]
     patch = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "tally-meter"},
-        "spec": {"template": {"spec": {"containers": [{"name": "meter", "env": insecure}]}}},
+        "spec": {"template": {"spec": {"containers": [{"name": "meter", "env": env}]}}},
     }
     overlay = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from objects import IMAGE, apply, delete, every, until_true
+from workflows import Workflows
 
 from tally.kube.cluster import Cluster
 from tally.kube.reap import reap
@@ -105,54 +106,18 @@ def test_a_gang_goes_when_its_conductor_has_failed(
 
 
 def test_with_workflows_the_run_is_over_when_its_workflow_is(
-    cluster: Cluster, namespace: str, spec: Make, template: Make, gang_of: Make
+    cluster: Cluster,
+    namespace: str,
+    spec: Make,
+    template: Make,
+    gang_of: Make,
+    workflows: Workflows,
 ) -> None:
     made = spec()
-    crds = "apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    name = "workflows.argoproj.io"
-    there = cluster.request("GET", crds, query={"fieldSelector": f"metadata.name={name}"})["items"]
-    if not there:
-        schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        version = {"name": "v1alpha1", "served": True, "storage": True}
-        cluster.request(
-            "POST",
-            crds,
-            {
-                "metadata": {"name": name},
-                "spec": {
-                    "group": "argoproj.io",
-                    "scope": "Namespaced",
-                    "names": {"plural": "workflows", "singular": "workflow", "kind": "Workflow"},
-                    "versions": [{**version, "schema": {"openAPIV3Schema": schema}}],
-                },
-            },
-        )
-    try:
-        path = f"apis/argoproj.io/v1alpha1/namespaces/{namespace}/workflows"
-        until_true(lambda: _answers(cluster, path), 20)
-        workflow = {
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Workflow",
-            "metadata": {"name": "w", "labels": {"pipeline/runid": made.run_id}},
-            "status": {"phase": "Running"},
-        }
-        cluster.request("POST", path, workflow)
-        gang, _ = gang_of(made, template())
-        gang.start(1)
-        assert reap(cluster, namespace) == []  # no conductor yet, or no more: KFP makes the next
-        cluster.request("PATCH", f"{path}/w", {"status": {"phase": "Failed"}})
-        (line,) = reap(cluster, namespace)
-        assert line.endswith("its Workflow is Failed")
-    finally:
-        if not there:
-            cluster.request("DELETE", f"{crds}/{name}")
-
-
-def _answers(cluster: Cluster, path: str) -> bool:
-    from tally.kube.cluster import Refused
-
-    try:
-        cluster.request("GET", path)
-    except Refused:
-        return False
-    return True
+    workflows.make("w", made.run_id)
+    gang, _ = gang_of(made, template())
+    gang.start(1)
+    assert reap(cluster, namespace) == []  # no conductor yet, or no more: KFP makes the next
+    workflows.change("w", status={"phase": "Failed"})
+    (line,) = reap(cluster, namespace)
+    assert line.endswith("its Workflow is Failed")

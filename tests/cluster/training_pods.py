@@ -77,44 +77,12 @@ class Store:
 
 
 @dataclass(frozen=True)
-class Training:
-    """A run in a namespace; each attempt is a conductor's pod."""
+class Conducted:
+    """A run in a namespace, and what its conductors' pods tell."""
 
     cluster: Cluster
     namespace: str
     run_id: str
-    store: Store
-
-    def begin(self, attempt: int = 1, **settings: object) -> str:
-        """Make the conductor's pod; its name."""
-        name = f"conductor-{attempt}"
-        command = ["python", "-m", "tally.steps.train"]
-        command += [f"{key}={value}" for key, value in settings.items()]
-        environment = {
-            "TALLY_STORE": f"s3://{BUCKET}",
-            "TALLY_ATTEMPT": str(attempt),
-            "TALLY_MACHINES": "/etc/tally-machines",
-            "AWS_ENDPOINT_URL": self.store.endpoint,
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        pod = conductor_pod(name, self.run_id, command, environment)
-        (main,) = pod["spec"]["containers"]
-        main["resources"] = {"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}}
-        main["env"] += [
-            {"name": key, "valueFrom": {"secretKeyRef": {"name": "store", "key": key}}}
-            for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        ]
-        _replace_store(pod, {"name": "machines", "configMap": {"name": "machines"}})
-        apply(self.cluster, pod, self.namespace)
-        return name
-
-    def prepare(self) -> None:
-        """What the pods read: the store's credentials, the machine types."""
-        data = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "tests")
-        secret = {"kind": "Secret", "metadata": {"name": "store"}, "stringData": data}
-        apply(self.cluster, secret, self.namespace)
-        machines = {"metadata": {"name": "machines"}, "data": {"own.yaml": MACHINES}}
-        self.cluster.request("POST", f"api/v1/namespaces/{self.namespace}/configmaps", machines)
 
     def events(self, conductor: str) -> list[dict[str, Any]]:
         """What this conductor has told so far."""
@@ -159,15 +127,6 @@ class Training:
     def _is_over(self, conductor: str) -> bool:
         return phase_of(self.cluster, self.namespace, conductor) in ("Succeeded", "Failed")
 
-    def weights(self) -> dict[str, bytes]:
-        """Of each variable the bytes."""
-        kept = self.store.read(f"runs/{self.run_id}/model/weights.safetensors")
-        return {name: value.tobytes() for name, value in load(kept).items()}
-
-    def examples_trained(self) -> int:
-        summary = json.loads(self.store.read(f"runs/{self.run_id}/model/training.json"))
-        return int(summary["examples_trained"])
-
     def log(self, conductor: str) -> str:
         try:
             text = log_of(self.cluster, self.namespace, conductor)
@@ -184,6 +143,53 @@ class Training:
         """`tally resize` in the conductor's pod."""
         said = execute(self.namespace, conductor, ["tally", "resize", self.run_id, *arguments])
         assert said.startswith("asked"), said
+
+
+@dataclass(frozen=True)
+class Training(Conducted):
+    """One whose store is that server; each attempt is a conductor's pod."""
+
+    store: Store
+
+    def begin(self, attempt: int = 1, **settings: object) -> str:
+        """Make the conductor's pod; its name."""
+        name = f"conductor-{attempt}"
+        command = ["python", "-m", "tally.steps.train"]
+        command += [f"{key}={value}" for key, value in settings.items()]
+        environment = {
+            "TALLY_STORE": f"s3://{BUCKET}",
+            "TALLY_ATTEMPT": str(attempt),
+            "TALLY_MACHINES": "/etc/tally-machines",
+            "AWS_ENDPOINT_URL": self.store.endpoint,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        pod = conductor_pod(name, self.run_id, command, environment)
+        (main,) = pod["spec"]["containers"]
+        main["resources"] = {"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}}
+        main["env"] += [
+            {"name": key, "valueFrom": {"secretKeyRef": {"name": "store", "key": key}}}
+            for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        ]
+        _replace_store(pod, {"name": "machines", "configMap": {"name": "machines"}})
+        apply(self.cluster, pod, self.namespace)
+        return name
+
+    def prepare(self) -> None:
+        """What the pods read: the store's credentials, the machine types."""
+        data = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "tests")
+        secret = {"kind": "Secret", "metadata": {"name": "store"}, "stringData": data}
+        apply(self.cluster, secret, self.namespace)
+        machines = {"metadata": {"name": "machines"}, "data": {"own.yaml": MACHINES}}
+        self.cluster.request("POST", f"api/v1/namespaces/{self.namespace}/configmaps", machines)
+
+    def weights(self) -> dict[str, bytes]:
+        """Of each variable the bytes."""
+        kept = self.store.read(f"runs/{self.run_id}/model/weights.safetensors")
+        return {name: value.tobytes() for name, value in load(kept).items()}
+
+    def examples_trained(self) -> int:
+        summary = json.loads(self.store.read(f"runs/{self.run_id}/model/training.json"))
+        return int(summary["examples_trained"])
 
 
 def _replace_store(pod: dict[str, Any], volume: dict[str, Any]) -> None:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from tally.kube.ended import conductors_ended
 from tally.kube.here import is_here
 from tally.kube.inside import like_own_pod, owner_of, store_ports
-from tally.kube.reap import conductors_ended
 
 # As KFP makes it: see its executor pods.
 POD: dict[str, Any] = {

@@ -1,12 +1,14 @@
-"""The conductor's Role has each verb that a gang asks for, and none besides."""
+"""The conductor's Role has each verb that steps and their gang ask for, and none besides."""
 
 import re
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from account_tokens import account_token
 from built import MANIFESTS
 
 from tally.kube import finalizer
@@ -16,10 +18,12 @@ from tally.kube.former import delete_pod
 from tally.kube.gang import KubernetesGang
 from tally.kube.inside import own_pod
 from tally.kube.manifests import GangSpec
+from tally.kube.metertoken import RequestedToken
 from tally.kube.template import WorkerTemplate
 
 _PATH = re.compile(
-    r"(?:api|apis/(?P<group>[^/]+))/v1/namespaces/[^/]+/(?P<kind>[^/]+)(?P<one>/.+)?$"
+    r"(?:api|apis/(?P<group>[^/]+))/v1/namespaces/[^/]+/"
+    r"(?P<kind>[^/]+)(?P<one>/[^/]+(?P<below>/.+)?)?$"
 )
 _OF_ONE = {"POST": "create", "PATCH": "patch", "DELETE": "delete", "GET": "get"}
 _OF_MANY = {**_OF_ONE, "DELETE": "deletecollection", "GET": "list"}
@@ -39,6 +43,8 @@ class Recorder(Cluster):
     def request(self, method: str, path: str, body: Any = None, **others: Any) -> dict[str, Any]:
         one = self._remember(path, method, _OF_ONE, _OF_MANY)
         self.bodies.append(body)
+        if path.endswith("/token"):
+            return {"spec": {"expirationSeconds": 3600}, "status": {"token": "t"}}
         if method == "POST":
             return {"metadata": {**body["metadata"], "uid": "j"}}
         return POD if one else {"items": [], "metadata": {"resourceVersion": "1"}}
@@ -55,7 +61,8 @@ class Recorder(Cluster):
         found = _PATH.match(path)
         assert found, path
         verb = (of_one if found["one"] else of_many)[method]
-        self.asked.add((found["group"] or "", found["kind"], verb))
+        kind = found["kind"] + (found["below"] or "")
+        self.asked.add((found["group"] or "", kind, verb))
         return bool(found["one"])
 
 
@@ -86,8 +93,8 @@ def test_who_lets_a_gang_run_is_its_queue_where_there_is_one(queue: str) -> None
     assert ({"spec": {"suspend": False}} in cluster.bodies) is (queue == "")
 
 
-def test_the_role_has_each_verb_that_a_gang_asks_for_and_none_besides(
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_role_has_each_verb_that_steps_and_a_gang_ask_for_and_none_besides(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TALLY_POD", "conductor")
     cluster = Recorder()
@@ -104,5 +111,6 @@ def test_the_role_has_each_verb_that_a_gang_asks_for_and_none_besides(
     follow(cluster, gang._pods, gang._selector, lambda pod, gone: stopped.set(), stopped)
     delete_pod(cluster, gang._pods, POD, seconds=1)
     finalizer.take_off(cluster, POD)
+    RequestedToken(account_token(tmp_path, "n", "tally-conductor"), lambda: cluster)()
     gang.stop(0)
     assert cluster.asked == rights()

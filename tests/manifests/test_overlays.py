@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from built import (
     COMPONENTS,
     KUBECTL,
@@ -201,15 +202,6 @@ def test_each_profile_gets_the_conductors_rules_and_no_more() -> None:
     assert not of(made, "RoleBinding")
 
 
-def test_only_the_meter_of_many_users_asks_who_may_see_what() -> None:
-    def asks(name: str) -> set[str]:
-        rules = the(overlay(name), "ClusterRole", "tally-meter")["rules"]
-        return {what for rule in rules for what in rule["resources"] if what.endswith("reviews")}
-
-    assert asks("local") == {"tokenreviews"}
-    assert asks("kubeflow-multiuser") == {"tokenreviews", "subjectaccessreviews"}
-
-
 def test_grafana_shows_the_dashboard_that_is_shipped_out_of_prometheus(tmp_path: Path) -> None:
     made = built(with_components(tmp_path, "local", "grafana"))
     shown = the(made, "ConfigMap", "tally-dashboard")["data"]["tally.json"]
@@ -251,6 +243,22 @@ def test_prometheus_reaches_the_ports_that_it_asks_and_is_let_in_there() -> None
     assert {METRICS_PORT, meter["ports"][0]["containerPort"], 10250, 53} <= ports
     opened = the(made, "NetworkPolicy", "tally-meter")["spec"]["ingress"]
     assert [rule["from"] for rule in opened] == [[{"namespaceSelector": {}}]]
+
+
+def test_kubelets_that_sign_for_themselves_are_asked_the_same() -> None:
+    def job(name: str) -> Object:
+        (config,) = (
+            o["data"]["kubelets.yaml"]
+            for o in of(overlay(name), "ConfigMap")
+            if "kubelets.yaml" in o.get("data", {})
+        )
+        (found,) = yaml.safe_load(config)["scrape_configs"]
+        return dict(found)
+
+    own, signed = job("local"), job("gke")
+    assert own.pop("tls_config") == {"insecure_skip_verify": True}
+    assert "insecure_skip_verify" not in signed.pop("tls_config")
+    assert own == signed
 
 
 def test_only_workers_reach_a_conductor() -> None:

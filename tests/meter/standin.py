@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,20 +21,30 @@ RESOURCES = [
 ]  # fmt: skip
 
 
+ARGO = "/apis/argoproj.io/v1alpha1"
+TOKENS = Path(__file__).parent / "tokenreviews"
+_RESOURCE = re.compile(
+    r"/(?:api|apis/(?P<group>[^/]+))/v1(?:alpha1)?(?:/namespaces/[^/]+)?"
+    r"/(?P<resource>[a-z]+)(?:/(?P<name>[^/]+))?"
+)
+_GROUPS = {"jobs": "batch", "workflows": "argoproj.io"}
+
+
 class ApiStandIn:
     """Pods and nodes by uid; in a thread of its own."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, dict[str, Any]] = {"pods": {}, "nodes": {}, "leases": {}}
+        kinds = ("pods", "nodes", "leases", "jobs", "workflows")
+        self.objects: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
+        self.has_workflows = False
+        self.forbidden: set[str] = set()  # "list jobs.batch"
+        self.deletions: list[tuple[str, Any]] = []
         self.patches: list[tuple[str, Any]] = []
         self.asked: set[tuple[str, str]] = set()
+        self.rights: set[tuple[str, str, str]] = set()  # group, resource, verb that were needed
         self.patching: Callable[[], object] = lambda: None  # called at each patch
         self.port = 0
-        self._watchers: dict[str, list[asyncio.Queue[Any]]] = {
-            "pods": [],
-            "nodes": [],
-            "leases": [],
-        }
+        self._watchers: dict[str, list[asyncio.Queue[Any]]] = {kind: [] for kind in kinds}
         self._told: dict[str, list[tuple[int, Any]]] = {kind: [] for kind in self.objects}
         self._loop = asyncio.new_event_loop()
         self._version = 1
@@ -84,7 +95,7 @@ class ApiStandIn:
             watcher.put_nowait(told)
 
     async def _start(self, port: int) -> None:
-        app = web.Application()
+        app = web.Application(middlewares=[self._note])
         leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
         app.add_routes(
             [
@@ -96,6 +107,14 @@ class ApiStandIn:
                 web.get("/api/v1/nodes", self._list("nodes")),
                 web.get(leases, self._list("leases")),
                 web.patch("/api/v1/namespaces/{namespace}/pods/{name}", self._patch),
+                web.get("/api/v1/namespaces/{namespace}/pods", self._list("pods")),
+                web.get("/apis/batch/v1/jobs", self._list("jobs")),
+                web.get("/apis/batch/v1/namespaces/{namespace}/jobs", self._list("jobs")),
+                web.delete("/apis/batch/v1/namespaces/{namespace}/jobs/{name}", self._delete),
+                web.get(ARGO, self._argo),
+                web.post("/apis/authentication.k8s.io/v1/tokenreviews", self._review),
+                web.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", self._review),
+                web.get(f"{ARGO}/namespaces/{{namespace}}/workflows", self._list("workflows")),
             ]
         )
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
@@ -115,12 +134,56 @@ class ApiStandIn:
             self.asked.add((request.method, request.path))
             if request.query.get("watch"):
                 return await self._watch(request, kind)
-            items = list(self.objects[kind].values())
+            if refused := self._refused("list", kind):
+                return refused
+            items = [one for one in self.objects[kind].values() if _is_asked(request, one)]
             return web.json_response(
                 {"items": items, "metadata": {"resourceVersion": str(self._version)}}
             )
 
         return handler
+
+    @web.middleware
+    async def _note(self, request: web.Request, handler: Any) -> Any:
+        """What a Role must have for this; discovery is anybody's."""
+        if found := _RESOURCE.fullmatch(request.path):
+            verbs = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
+            reads = "get" if found["name"] else "watch" if "watch" in request.query else "list"
+            verb = verbs.get(request.method, reads)
+            self.rights.add((found["group"] or "", found["resource"], verb))
+        return await handler(request)
+
+    async def _review(self, request: web.Request) -> web.Response:
+        """Every token is a good one, and who has one may see everything."""
+        body = await request.json()
+        if body["kind"] == "TokenReview":
+            body = json.loads((TOKENS / "good.json").read_text())
+        return web.json_response({**body, "status": {"allowed": True, **body.get("status", {})}})
+
+    def _refused(self, verb: str, kind: str) -> web.Response | None:
+        group = _GROUPS.get(kind, "")
+        if f"{verb} {kind}.{group}" not in self.forbidden:
+            return None
+        words = f'cannot {verb} resource "{kind}" in API group "{group}" at the cluster scope'
+        message = f'{kind}.{group} is forbidden: User "meter" {words}'
+        said = {"kind": "Status", "reason": "Forbidden", "code": 403, "message": message}
+        return web.json_response(said, status=403)
+
+    async def _argo(self, request: web.Request) -> web.Response:
+        self.asked.add((request.method, request.path))
+        if not self.has_workflows:
+            return web.json_response({"code": 404, "reason": "NotFound"}, status=404)
+        return web.json_response({"resources": [{"name": "workflows"}]})
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        if refused := self._refused("delete", "jobs"):
+            return refused
+        body = await request.json()
+        uid = body["preconditions"]["uid"]
+        self.deletions.append((request.path, body))
+        if self.objects["jobs"].pop(uid, None) is None:
+            return web.json_response({"code": 404, "reason": "NotFound"}, status=404)
+        return web.json_response({"kind": "Status"})
 
     async def _watch(self, request: web.Request, kind: str) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -148,3 +211,19 @@ class ApiStandIn:
                 self._put("pods", {**pod, "metadata": meta}, "DELETED")
                 return web.json_response(pod)
         return web.json_response({"message": "not found", "code": 404}, status=404)
+
+
+def _is_asked(request: web.Request, one: dict[str, Any]) -> bool:
+    """Whether it is of the namespace of the path and of the selectors."""
+    meta = one["metadata"]
+    if request.match_info.get("namespace", meta.get("namespace")) != meta.get("namespace"):
+        return False
+    name = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
+    if name and meta["name"] != name:
+        return False
+    labels = meta.get("labels") or {}
+    for part in filter(None, request.query.get("labelSelector", "").split(",")):
+        key, _, value = part.partition("=")
+        if key not in labels or (value and labels[key] != value):
+            return False
+    return True

@@ -9,7 +9,8 @@ from served_meter import RECORDED, recorded, token_of
 
 from tally.errors import RunError
 from tally.meter.answers import Refusal
-from tally.meter.identity import KEPT_SECONDS, REFUSED_KEPT_SECONDS, Caller, Identity, verdict
+from tally.meter.asking import KEPT_SECONDS, REFUSED_KEPT_SECONDS
+from tally.meter.identity import Caller, Identity, verdict
 
 GOOD = Caller("tally-record-expired", "pipeline-runner")
 
@@ -168,9 +169,11 @@ def test_neither_tokens_nor_their_number_fill_the_memory() -> None:
         asked.says = recorded("garbage")
         for i in range(5000):
             assert await asked.ask(f"a.b.c{i}") == 401
-        assert len(asked.identity._bad) == 4096
+        assert len(asked.identity._asking._bad) == 4096
         digest = hashlib.sha256(token_of("a").encode()).digest()
-        assert list(asked.identity._good) == [digest]  # strangers' tokens push no good one out
-        assert token_of("a") not in repr(vars(asked.identity))
+        assert list(asked.identity._asking._good) == [
+            digest
+        ]  # strangers' tokens push no good one out
+        assert token_of("a") not in repr(vars(asked.identity) | vars(asked.identity._asking))
 
     asyncio.run(story())

@@ -6,6 +6,7 @@ import pytest
 from told import created, made, node, recorded
 
 from tally.costing.runs import RunRecord
+from tally.kube.ended import Run
 from tally.meter.known import Known
 from tally.meter.runs import QUIET_MICROSECONDS, Runs
 
@@ -66,8 +67,9 @@ def test_it_ends_with_its_last_pod_once_none_has_come_for_ten_minutes(
     runs, known = Runs(), knowing(*pods)
     looked(runs, known, NOW)
     last = max(row.stop_microseconds for pod in known.pods.values() for row in pod.rows)
-    assert looked(runs, known, last + QUIET_MICROSECONDS) == ([], [])
-    (_, (record,)) = looked(runs, known, last + QUIET_MICROSECONDS + SECOND)
+    since = max(last, NOW)  # who has just begun to look has not seen ten minutes of nothing
+    assert looked(runs, known, since + QUIET_MICROSECONDS) == ([], [])
+    (_, (record,)) = looked(runs, known, since + QUIET_MICROSECONDS + SECOND)
     assert (record.state, record.ended_at_microseconds) == (state, last)
 
 
@@ -96,3 +98,58 @@ def test_a_stranger_who_uses_its_label_changes_nothing_of_it() -> None:
     known.see_pod(step("b", phase="Failed", later=1, namespace="stranger"), NOW, gone=False)
     (_, (record,)) = looked(runs, known, NOW + 2 * QUIET_MICROSECONDS)
     assert record.state == "succeeded"
+
+
+def closing(*pods: Any) -> tuple[Runs, Known]:
+    """A run that goes on, as far as its pods tell."""
+    runs, known = Runs(), knowing(*pods)
+    looked(runs, known, NOW)
+    return runs, known
+
+
+def test_a_run_that_the_cluster_has_as_ended_is_closed_as_it_says() -> None:
+    runs, known = closing(step("a", phase="Failed"))
+    (quiet,) = runs.quiet()
+    assert quiet == Run("kubeflow", RUN, "lab-three-steps-mndzz")
+    runs.over(quiet, "cancelled", NOW)
+    assert runs.is_closing
+    (_, (record,)) = looked(runs, known, NOW)
+    last = max(row.stop_microseconds for pod in known.pods.values() for row in pod.rows)
+    assert (record.state, record.ended_at_microseconds) == ("cancelled", last)
+    assert not runs.is_closing and runs.quiet() == []
+    assert looked(runs, known, NOW + 2 * QUIET_MICROSECONDS) == ([], [])
+
+
+def test_it_is_closed_once_its_last_pod_has_ended() -> None:
+    running = recorded("running", labels=STEP["metadata"]["labels"], namespace="kubeflow")
+    runs, known = closing(step("a"), running)
+    assert runs.quiet() == []
+    at = created(running) + 60 * SECOND
+    looked(runs, known, at)
+    runs.over(Run("kubeflow", RUN), "cancelled", at)
+    assert looked(runs, known, at + SECOND) == ([], []) and runs.is_closing
+    known.see_pod(running, at + 5 * SECOND, gone=True)
+    (_, (record,)) = looked(runs, known, at + 5 * SECOND)
+    assert record.state == "cancelled"
+    assert at + SECOND <= record.ended_at_microseconds <= at + 5 * SECOND
+
+
+def test_where_only_its_pods_can_tell_they_say_how_it_ended() -> None:
+    runs, known = closing(step("a"), step("b", phase="Failed", later=1))
+    runs.over(Run("kubeflow", RUN), None, NOW)
+    (_, (record,)) = looked(runs, known, NOW)
+    assert record.state == "failed"
+
+
+def test_another_namespace_ends_nobodys_run() -> None:
+    runs, known = closing(step("a"))
+    runs.over(Run("stranger", RUN), "cancelled", NOW)
+    runs.over(Run("kubeflow", "none"), "cancelled", NOW)
+    assert looked(runs, known, NOW) == ([], []) and not runs.is_closing
+
+
+def test_a_pod_that_came_after_it_was_asked_for_is_of_a_retry() -> None:
+    runs, known = closing(step("a"))
+    runs.over(Run("kubeflow", RUN), "failed", created(STEP) + 5 * SECOND)
+    known.see_pod(step("b", later=1), NOW, gone=False)
+    assert looked(runs, known, NOW) == ([], []) and not runs.is_closing

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standin import ApiStandIn
+from standin import ARGO, ApiStandIn
 from told import node, recorded
 
 from tally.costing.ledger import open_ledger
+from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
 from tally.kube.manifests import FINALIZER
 
@@ -72,6 +73,15 @@ class Process:
             return error.code, " ".join(json.load(error)["problems"])
         except OSError:
             return 0, ""
+
+    def notices(self) -> list[str]:
+        """What /healthz remarks."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as said:
+            return list(json.load(said)["notices"])
+
+    def run(self, run_id: str) -> RunRecord | None:
+        with open_ledger(self.url) as ledger:
+            return ledger.run(run_id)
 
     def rows(self) -> list[Usage]:
         with open_ledger(self.url) as ledger:
@@ -139,11 +149,77 @@ def test_it_looks_patches_only_its_finalizer_and_asks_for_nothing_else(
     assert patch[0].endswith(f"/pods/{name}")
     assert patch[1][-1] == {"op": "remove", "path": "/metadata/finalizers/0"}
     leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+    until(lambda: ("GET", "/apis/batch/v1/jobs") in api.asked)
     assert {path for _, path in api.asked} == {
         "/version", "/api", "/apis", "/api/v1", "/api/v1/pods", "/api/v1/nodes", leases,
+        ARGO, "/apis/batch/v1/jobs",
     }  # fmt: skip
     with open_ledger(meter.url) as ledger:
         assert {run.engine for run in ledger.runs()} == {"cluster"}
+
+
+def ended_run(api: ApiStandIn) -> str:
+    """A run whose Workflow was terminated, with its step's pod and a gang's Job; its id."""
+    pod = recorded("kfp-executor")
+    labels, namespace = pod["metadata"]["labels"], pod["metadata"]["namespace"]
+    run_id, name = labels["pipeline/runid"], labels["workflows.argoproj.io/workflow"]
+    meta = {"namespace": namespace, "labels": {"pipeline/runid": run_id}}
+    workflow = {"metadata": {**meta, "name": name, "uid": "w"}, "status": {"phase": "Failed"}}
+    gang = {"tally.dev/gang": "g", "tally.dev/run": run_id, "pipeline/runid": run_id}
+    owners = [{"kind": "Workflow", "name": name, "uid": "w"}]
+    job = {"name": "g", "uid": "j", "labels": gang, "ownerReferences": owners}
+    api.has_workflows = True
+    api.put("workflows", {**workflow, "spec": {"activeDeadlineSeconds": 0}}, "ADDED")
+    api.put("jobs", {"metadata": {**meta, **job}}, "ADDED")
+    api.put("pods", pod, "ADDED")
+    return str(run_id)
+
+
+def test_the_gang_of_a_terminated_run_goes_and_its_bill_is_closed(
+    api: ApiStandIn, meter: Process
+) -> None:
+    until(lambda: meter.health()[0] == 200)
+    run_id = ended_run(api)
+    record = until(lambda: (r := meter.run(run_id)) and r.ended_at_microseconds and r, 30)
+    assert record.state == "cancelled"
+    assert api.objects["jobs"] == {} and len(api.deletions) == 1
+
+
+@pytest.mark.slow
+def test_two_meters_say_the_same_of_a_run_whoever_removes_its_gang(
+    api: ApiStandIn, meter: Process, tmp_path: Path
+) -> None:
+    (tmp_path / "second").mkdir()
+    second = Process(tmp_path / "second", api)
+    try:
+        for one in (meter, second):
+            until(lambda one=one: one.health()[0] == 200)
+        run_id = ended_run(api)
+        records = [
+            until(lambda one=one: (r := one.run(run_id)) and r.ended_at_microseconds and r, 30)
+            for one in (meter, second)
+        ]
+        assert records[0] == records[1] and records[0].state == "cancelled"
+        assert api.objects["jobs"] == {} and 1 <= len(api.deletions) <= 2
+        assert meter.health() == second.health() == (200, "")
+    finally:
+        second.process.kill()
+        second.process.wait()
+
+
+def test_a_meter_of_an_older_role_meters_on_and_says_once_what_it_may_not(
+    api: ApiStandIn, meter: Process
+) -> None:
+    api.forbidden = {"list jobs.batch", "list workflows.argoproj.io"}
+    run_id = ended_run(api)
+    until(lambda: meter.health() == (200, ""))
+    until(lambda: meter.run(run_id) and any(row.end_microseconds for row in meter.rows()))
+    (notice,) = until(meter.notices)
+    assert notice.startswith("ended runs: expected to end what is left of them, may not list jobs")
+    assert notice.endswith("apply the ClusterRole of manifests/base/meter/account.yaml")
+    said = [line for line in (meter.folder / "log").read_text().splitlines() if "may not" in line]
+    assert len(said) == 1
+    assert api.objects["jobs"] and meter.health() == (200, "")
 
 
 @pytest.mark.slow

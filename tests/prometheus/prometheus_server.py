@@ -1,4 +1,4 @@
-"""A real Prometheus as a process of the test, and what it is asked."""
+"""A real Prometheus as a process of the test, and what one is asked."""
 
 import json
 import subprocess
@@ -7,6 +7,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,50 +26,18 @@ def wait_until(true: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 
 def settings() -> dict[str, Any]:
-    """The configuration that is shipped."""
-    return dict(yaml.safe_load((MANIFESTS / "prometheus.yaml").read_text()))
+    """The configuration that is shipped, as one file: Debian's Prometheus knows no other."""
+    made = dict(yaml.safe_load((MANIFESTS / "prometheus.yaml").read_text()))
+    for name in made.pop("scrape_config_files"):
+        made["scrape_configs"] += yaml.safe_load((MANIFESTS / name).read_text())["scrape_configs"]
+    return made
 
 
-class Prometheus:
-    """Killed and started again it goes on with what it has stored."""
+@dataclass
+class Asked:
+    """What a Prometheus at one address is asked."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], port: int) -> None:
-        """Not started yet.
-
-        Args:
-            folder: for its data; the rules that are shipped are put beside its configuration.
-            config: as prometheus.yaml.
-            port: of 127.0.0.1.
-        """
-        for name in config["rule_files"]:
-            (folder / name).write_text((MANIFESTS / name).read_text())
-        self._file, self._data = folder / "prometheus.yaml", folder / "data"
-        self._file.write_text(yaml.safe_dump(config))
-        self._log, self._port = folder / "log", port
-        self.url = f"http://127.0.0.1:{port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """It answers when this returns."""
-        with open(self._log, "ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    "prometheus",
-                    f"--config.file={self._file}",
-                    f"--storage.tsdb.path={self._data}",
-                    f"--web.listen-address=127.0.0.1:{self._port}",
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        wait_until(self._is_ready)
-
-    def kill(self) -> None:
-        """As an OOM kill does."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+    url: str
 
     def get(self, path: str, **fields: str) -> Any:
         """The data of an answer of its API."""
@@ -95,6 +64,48 @@ class Prometheus:
         now = time.time()
         fields = {"start": str(now - seconds), "end": str(now), "step": str(step)}
         return list(self.get("query_range", query=expr, **fields)["result"])
+
+
+class Prometheus(Asked):
+    """Killed and started again it goes on with what it has stored."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], port: int) -> None:
+        """Not started yet.
+
+        Args:
+            folder: for its data; the rules that are shipped are put beside its configuration.
+            config: as prometheus.yaml.
+            port: of 127.0.0.1.
+        """
+        for name in config["rule_files"]:
+            (folder / name).write_text((MANIFESTS / name).read_text())
+        self._file, self._data = folder / "prometheus.yaml", folder / "data"
+        self._file.write_text(yaml.safe_dump(config))
+        self._log, self._port = folder / "log", port
+        super().__init__(f"http://127.0.0.1:{port}")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """It answers when this returns."""
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    "prometheus",
+                    f"--config.file={self._file}",
+                    f"--storage.tsdb.path={self._data}",
+                    f"--web.listen-address=127.0.0.1:{self._port}",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(self._is_ready)
+
+    def kill(self) -> None:
+        """As an OOM kill does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
     def _is_ready(self) -> bool:
         assert self._process is not None

@@ -1,6 +1,5 @@
 """A real Prometheus scrapes real text of a real ledger: its figures are the ledger's."""
 
-import json
 import socket
 import time
 from collections.abc import Iterator
@@ -9,9 +8,10 @@ from typing import Any
 
 import pytest
 from cluster_by_hand import TOKEN, Meter, Training, begin, gang, gang_pods, now, pod, write_nodes
+from dashboard import data, filled, targets, values_of, variables
 from discovered import by_files, pod_targets, selector, write_targets
 from metered_runs import HOUR, SECOND, billed_usd, heard
-from prometheus_server import MANIFESTS, Prometheus, settings, wait_until
+from prometheus_server import Prometheus, settings, wait_until
 
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.usage import Usage
@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.program("prometheus"), pytest.mark.timeout(180)]
 
 EXACT = 1e-3
 INTERVAL_SECONDS = 1
+RUN = "run-lasts"
 
 
 class Scraped:
@@ -174,60 +175,32 @@ def test_the_alert_of_a_machine_type_without_a_price_is_under_way(scraped: Scrap
     )
 
 
-def board() -> dict[str, Any]:
-    return dict(json.loads((MANIFESTS / "dashboard.json").read_text()))
-
-
-def filled(expr: str) -> str:
-    """As Grafana fills in its variables."""
-    for variable, value in (
-        ("$pipeline", ".*"), ("$run", "run-lasts"), ("$__range", "1h"), ("$__rate_interval", "1m"),
-    ):  # fmt: skip
-        expr = expr.replace(variable, value)
-    assert "$" not in expr, expr
-    return expr
-
-
-def panels() -> list[tuple[str, dict[str, Any]]]:
-    return [
-        (f"{panel['title']} {target['refId']}", target)
-        for panel in board()["panels"]
-        for target in panel.get("targets", [])
-    ]
-
-
-@pytest.mark.parametrize(("name", "target"), panels(), ids=[name for name, _ in panels()])
+@pytest.mark.parametrize(("name", "target"), targets(), ids=[name for name, _ in targets()])
 def test_each_query_of_the_dashboard_finds_data(
     name: str, target: dict[str, Any], scraped: Scraped
 ) -> None:
-    expr = filled(target["expr"])
-    ask = scraped.prometheus
-
     def found() -> Any:
         scraped.training.step()
-        if target.get("instant"):
-            return ask.query(expr)
-        return [one for one in ask.query_range(expr, 300, 1) if one["values"][-1][1] != "NaN"]
+        return data(scraped.prometheus, target, RUN)
 
     wait_until(found)
 
 
 def test_variables_of_the_dashboard_find_values(scraped: Scraped) -> None:
-    for variable in board()["templating"]["list"]:
-        if variable["type"] == "query":
-            inner = variable["query"]["query"].removeprefix("label_values(").removesuffix(")")
-            selected, _, label = filled(inner).rpartition(", ")
-            found = scraped.prometheus.query(f"group by ({label}) ({selected})")
-            assert {dict(labels).get(label, "") for labels in found} - {""}, variable["name"]
+    assert variables() == ["pipeline", "run"]
+    for name in variables():
+        assert values_of(scraped.prometheus, name, RUN), name
 
 
 def test_the_days_of_the_dashboard_are_what_the_nodes_cost(scraped: Scraped) -> None:
     """Of two days: idle, overhead and work together."""
-    (expr,) = [target["expr"] for name, target in panels() if name == "All nodes A"]
+    (expr,) = [target["expr"] for name, target in targets() if name == "All nodes A"]
     midnight = now() // (24 * HOUR) * 24 * HOUR
     scraped.meter.restart()  # days are read anew
     scraped.meter.wait_for_scrape()
     until = max(one.heartbeat_at_microseconds for one in scraped.ledger.nodes())
     hours = (until - max(midnight - 24 * HOUR, until - 40 * HOUR)) / HOUR
     wanted = hours * (0.1942 + 0.71)
-    wait_until(lambda: scraped.prometheus.value(filled(expr)) == pytest.approx(wanted, rel=EXACT))
+    wait_until(
+        lambda: scraped.prometheus.value(filled(expr, RUN)) == pytest.approx(wanted, rel=EXACT)
+    )

@@ -82,10 +82,12 @@ class ApiServer:
         user, asked = spec.get("user", self.caller), spec["resourceAttributes"]
         who = user.removeprefix("system:serviceaccount:").replace(":", "/")
         assert asked["namespace"] == who.partition("/")[0]
+        what = "/".join(filter(None, (asked["resource"], asked["subresource"])))
         return any(
             asked["group"] in rule["apiGroups"]
-            and asked["resource"] in rule["resources"]
+            and what in rule["resources"]
             and asked["verb"] in rule["verbs"]
+            and asked["name"] in rule.get("resourceNames", [asked["name"]])
             for rule in self.bound.get(who, [])
         )
 

@@ -20,6 +20,14 @@ from tally.runs.placement import placement
 PROJECT = Path(__file__).parents[2]
 ALL = [*pipelines.names(), str(PROJECT / "examples" / "mine.py")]
 STEPS = ("prepare", "train", "evaluate", "bill")
+HOURS = {"train": 7 * 24, "bill": 0.25}  # the others: 6
+RETRIES = {
+    "maxRetryCount": 2,
+    "backoffDuration": "30s",
+    "backoffFactor": 2.0,
+    "backoffMaxDuration": "300s",
+}
+CORES = {"train": 0.5, "bill": 0.1}  # a conductor's workers have pods of their own
 DIGEST = f"registry.example/team/tally@sha256:{'0' * 63}1"
 
 
@@ -55,15 +63,15 @@ def test_every_step_has_limits_labels_a_timeout_retries_no_cache_and_no_root(
         assert isinstance(given, str) and given, name
     assert resources["cpuRequest"] <= resources["cpuLimit"]
     assert resources["memoryRequest"] <= resources["memoryLimit"]
+    assert resources["cpuRequest"] == CORES.get(step, 0.5)
     message = json_format.ParseDict(settings[step], KubernetesExecutorConfig())
-    assert message.active_deadline_seconds >= 900
+    assert message.active_deadline_seconds == 3600 * HOURS.get(step, 6)
     assert message.security_context.run_as_user == 65532
     assert message.security_context.run_as_non_root
     labels = dict(message.pod_metadata.labels)
     assert labels.pop("tally.dev/conductor", "") == ("train" if step == "train" else "")
     assert labels == {"tally.dev/pipeline": made.name, "tally.dev/step": step}
-    retries = tasks[step]["retryPolicy"]
-    assert retries["maxRetryCount"] == 2 and retries["backoffDuration"] == "30s"
+    assert tasks[step]["retryPolicy"] == RETRIES
     assert tasks[step]["cachingOptions"] == {}  # enableCache is left out where it is false
 
 
@@ -90,6 +98,30 @@ def test_every_step_knows_its_run_its_pod_and_its_store(made: Compiled, step: st
     assert containers[step]["image"] == DIGEST
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_only_the_conductor_has_what_a_gang_asks_for_where_the_cluster_has_it(
+    made: Compiled, step: str
+) -> None:
+    containers, settings, _ = executors(made)
+    there = settings[step]
+    message = json_format.ParseDict(there, KubernetesExecutorConfig())
+    machines = environment_of(containers[step]).get("TALLY_MACHINES")
+    if step != "train":
+        assert machines is None
+        assert not message.config_map_as_env and not message.config_map_as_volume
+        return
+    (queue,), (volume,) = message.config_map_as_env, message.config_map_as_volume
+    assert (queue.config_map_name, queue.optional) == ("tally", True)
+    assert [(k.config_map_key, k.env_var) for k in queue.key_to_env] == [("TALLY_QUEUE",) * 2]
+    assert (volume.config_map_name, volume.optional) == ("tally-machines", True)
+    assert volume.mount_path == machines == "/etc/tally/machines"
+
+
+def test_nothing_is_installed_in_a_pod(made: Compiled) -> None:
+    for container in executors(made)[0].values():
+        assert "pip install" not in " ".join([*container["command"], *container["args"]])
+
+
 def test_the_bill_is_the_exit_handler_whatever_became_of_the_run(made: Compiled) -> None:
     _, _, tasks = executors(made)
     assert tasks["bill"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
@@ -111,7 +143,6 @@ for name in sys.argv[1:]:
 """
 
 
-@pytest.mark.slow
 def test_the_same_source_compiles_to_the_same_bytes_in_any_process(tmp_path: Path) -> None:
     said = [
         subprocess.run(
@@ -159,7 +190,7 @@ def test_settings_reach_every_step(tmp_path: Path) -> None:
         assert environment["TALLY_STORE"] == "s3://ours/tally"
         assert environment["AWS_ENDPOINT_URL"] == "https://objects.example:9000"
         assert environment["TALLY_METER_URL"] == "http://tally-meter.tally.svc:8080"
-        assert environment["TALLY_METER_TOKEN_FILE"] == "/var/run/secrets/tally/token"
+        assert "TALLY_METER_TOKEN_FILE" not in environment  # nothing would mount one
         assert settings[step]["secretAsEnv"][0]["secretName"] == "objects"
         pulled = [entry["secretName"] for entry in settings[step]["imagePullSecret"]]
         assert pulled == ["one", "two"]

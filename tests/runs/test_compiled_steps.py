@@ -95,6 +95,8 @@ class Pods:
         container = self._ir["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
         given = self._input(step, component, parameters)
         home = self._folder / f"home-{step}"
+        nothing = self._folder / "nothing"  # as a kubelet mounts an optional ConfigMap without one
+        nothing.mkdir(exist_ok=True)
         environment = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(self._image),
@@ -103,6 +105,7 @@ class Pods:
             "STORAGE_EMULATOR_HOST": os.environ.get("STORAGE_EMULATOR_HOST", ""),
             "TALLY_RUN_ID": self._run_id,
             **{entry["name"]: entry["value"] for entry in container["env"]},
+            "TALLY_MACHINES": str(nothing),
         }
         command = [*container["command"], *container["args"]]
         done = subprocess.run(

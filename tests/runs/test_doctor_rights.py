@@ -65,7 +65,6 @@ def test_rights_are_asked_in_the_first_way_that_is_allowed(
     [
         pytest.param({"KFP_NAMESPACE": "team-a"}, "team-a/default-editor", id="a profile"),
         pytest.param({"KFP_NAMESPACE": "tally-runs"}, "tally-runs/tally-conductor", id="ours"),
-        pytest.param({"KFP_SERVICE_ACCOUNT": "mine"}, "kubeflow/mine", id="given"),
     ],
 )
 def test_the_account_is_that_of_runs_in_their_namespace(
@@ -76,6 +75,18 @@ def test_the_account_is_that_of_runs_in_their_namespace(
     api.make_namespace("kubeflow", "mine", "pipeline-runner")
     (line,) = lines("rights", **environment)
     assert line.startswith(f"ok       rights: {account} may")
+
+
+def test_an_account_of_ones_own_has_to_be_named_in_the_role(api: ApiServer, lines: Lines) -> None:
+    api.make_namespace("kubeflow", "mine")
+    (line,) = lines("rights", KFP_SERVICE_ACCOUNT="mine")
+    assert line.startswith("missing  rights: kubeflow/mine may not create serviceaccounts/token; ")
+    assert line.endswith(
+        "bind its Role tally-gang to mine, which has to stand in its resourceNames"
+    )
+    api.bound["kubeflow/mine"][-1]["resourceNames"].append("mine")
+    (line,) = lines("rights", KFP_SERVICE_ACCOUNT="mine")
+    assert line.startswith("ok       rights: kubeflow/mine may do all")
 
 
 def test_who_may_not_look_is_asked_about_himself(api: ApiServer, lines: Lines) -> None:

@@ -208,11 +208,29 @@ def test_the_bill_step_in_a_pod_shows_the_meters_bill(meter: Meter, tmp_path: Pa
     done = python(f"import os; os.chdir({str(tmp_path)!r})" + BILL)
     assert done.returncode == 0, done.stderr
     totals = json.loads(done.stdout.splitlines()[-1])
+    assert "Bill of cnn, run run-a" in done.stdout and "│ train" in done.stdout
     bill = meter.ledger.bill("run-a")
     assert totals["total_usd"] == float(bill.total_usd) and totals["hardware_usd"] > 0.1
     from tally.reports.artifacts import bill_html
 
     assert (tmp_path / "page.html").read_text() == bill_html(bill)
+
+
+def test_a_pod_that_gets_no_token_does_its_work_and_says_why_there_is_no_bill(
+    meter: Meter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TALLY_METER_TOKEN_FILE")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")  # no account's token is mounted
+    why = "expected this pod's service account token"
+    done = python(STEP.replace("WORK", ""))  # which gives up at once
+    assert done.returncode == 0
+    assert "the meter: expected it to take all, got 4 rows" in done.stderr and why in done.stderr
+    page = tmp_path / "page.html"
+    bill = f"from tally.steps.bill import run; print('MADE', run({str(page)!r}))"
+    done = python(bill)
+    assert done.returncode == 0, done.stderr
+    assert "MADE {}" in done.stdout and '"unbilled"' in done.stdout
+    assert why.replace("'", "&#x27;") in page.read_text()
 
 
 def test_a_local_step_knows_nothing_of_a_meter_even_where_the_user_has_one(

@@ -1,0 +1,151 @@
+"""Whether a run on the cluster has ended: its Workflow says so, or that nobody conducts it.
+
+Observe (`look`), then decide (`verdict`, pure). Kubeflow ends a run that was terminated as Failed,
+by a time limit of 0; Argo's own command by `shutdown`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tally.costing.runs import State
+from tally.kube.cluster import Cluster, Refused
+from tally.kube.manifests import CONDUCTOR, KFP_RUN
+from tally.kube.template import Object
+
+WORKFLOW_LABEL = "workflows.argoproj.io/workflow"  # on Argo's pods: their Workflow's name
+_WORKFLOWS = "apis/argoproj.io/v1alpha1"
+_STATES: dict[str, State] = {"Succeeded": "succeeded", "Failed": "failed", "Error": "failed"}
+_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as labels and owners name it.
+
+    Attributes:
+        namespace: of its pods.
+        id: as the label pipeline/runid has it.
+        workflow: its Workflow's name, "" where nothing tells it.
+    """
+
+    namespace: str
+    id: str
+    workflow: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the cluster shows of a run.
+
+    Attributes:
+        workflows: all that it has.
+        is_gone: there are Workflows in this cluster, and the one of its name is none of them.
+        conductors: its pods that conduct, or did; None where nobody has looked.
+    """
+
+    workflows: Sequence[Object] = ()
+    is_gone: bool = False
+    conductors: Sequence[Object] | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """That a run has ended.
+
+    Attributes:
+        why: in words, after "run R: ".
+        state: how; None where only its pods can tell.
+        is_sure: its Workflow has ended. A conductor that is not there may be about to come.
+    """
+
+    why: str
+    state: State | None = None
+    is_sure: bool = True
+
+
+def look(cluster: Cluster, run: Run, *, argo: bool) -> Seen:
+    """A gang's run as the cluster shows it now.
+
+    Args:
+        cluster: as somebody who may list Workflows and pods.
+        run: which.
+        argo: there are Workflows; see `has_workflows`.
+
+    Raises:
+        Refused: something cannot be read; nothing is known then.
+    """
+    seen = look_for_workflow(cluster, run) if argo else Seen()
+    if seen.workflows or seen.is_gone:
+        return seen
+    query = {"labelSelector": f"{KFP_RUN}={run.id},{CONDUCTOR}"}
+    path = f"api/v1/namespaces/{run.namespace}/pods"
+    pods = cluster.request("GET", path, query=query, seconds=_SECONDS)
+    return Seen(conductors=pods["items"] or ())
+
+
+def look_for_workflow(cluster: Cluster, run: Run) -> Seen:
+    """The same of any run, by its Workflow alone.
+
+    By its name it is one key to the API server; by label it may have to read them all.
+
+    Raises:
+        Refused: it cannot be read.
+    """
+    by = (
+        {"fieldSelector": f"metadata.name={run.workflow}"}
+        if run.workflow
+        else {"labelSelector": f"{KFP_RUN}={run.id}"}
+    )
+    path = f"{_WORKFLOWS}/namespaces/{run.namespace}/workflows"
+    try:
+        found = cluster.request("GET", path, query=by, seconds=_SECONDS)["items"] or []
+    except Refused as error:
+        if error.status != 404:
+            raise
+        return Seen()  # the kind has just gone: that says nothing of a run
+    return Seen(found, is_gone=bool(run.workflow) and not found)
+
+
+def verdict(seen: Seen) -> Verdict | None:
+    """That the run has ended, by what was seen; None where it may go on. Pure."""
+    if seen.workflows:
+        ends = [_end(workflow) for workflow in seen.workflows]
+        # a run that goes on has or gets a conductor, which ends what an earlier one left
+        return ends[0] if all(ends) else None
+    if seen.is_gone:
+        return Verdict("its Workflow is gone")
+    why = "" if seen.conductors is None else conductors_ended(seen.conductors)
+    return Verdict(why, is_sure=False) if why else None
+
+
+def conductors_ended(conductors: Sequence[Object]) -> str:
+    """Why none of these pods conducts any more; "" where one does."""
+    phases = [(pod.get("status") or {}).get("phase", "") for pod in conductors]
+    if any(phase not in ("Succeeded", "Failed") for phase in phases):
+        return ""
+    return f"its conductor has {phases[0].lower()}" if phases else "it has no conductor"
+
+
+def has_workflows(cluster: Cluster) -> bool:
+    """Whether the cluster has Argo's kind; what anybody may ask.
+
+    Raises:
+        Refused: the cluster does not say.
+    """
+    try:
+        kinds = cluster.request("GET", _WORKFLOWS, seconds=_SECONDS)
+    except Refused as error:
+        if error.status == 404:
+            return False
+        raise
+    return any(kind.get("name") == "workflows" for kind in kinds.get("resources", []))
+
+
+def _end(workflow: Object) -> Verdict | None:
+    phase = (workflow.get("status") or {}).get("phase", "")
+    if phase not in _STATES:
+        return None
+    spec, state = workflow.get("spec") or {}, _STATES[phase]
+    if state == "failed" and (spec.get("shutdown") or spec.get("activeDeadlineSeconds") == 0):
+        return Verdict(f"its Workflow is {phase}, terminated", "cancelled")
+    return Verdict(f"its Workflow is {phase}", state)

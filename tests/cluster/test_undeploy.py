@@ -1,0 +1,11 @@
+"""`make undeploy`, the last of the tests of what is deployed."""
+
+from deploying import LEDGER, RUNS, Deployed, kubectl, left, undeploy
+
+
+def test_undeploy_leaves_the_ledgers_claim_and_nothing_else(deployed: Deployed) -> None:
+    undeploy("local")
+    assert left() == LEDGER
+    assert kubectl("get", "namespace", RUNS, "--ignore-not-found") == ""
+    undeploy("local")
+    assert left() == LEDGER
