@@ -115,3 +115,70 @@ def lstm(length: int, features: int, units: int, *, first: bool = False) -> Laye
         length * (by_input + by_state + elementwise),
         length * backward,
     )
+
+
+def dense_each(length: int, inputs: int, units: int) -> LayerCost:
+    """A dense layer with bias at each of `length` places."""
+    product = 2 * length * inputs * units
+    backward = 2 * product + length * units
+    return LayerCost(
+        "dense", (length, units), inputs * units + units, product + length * units, backward
+    )
+
+
+def added(elements: int, terms: int) -> LayerCost:
+    """A sum of `terms` tensors of so many elements; each gets the gradient as it is."""
+    return LayerCost("add", (elements,), 0, (terms - 1) * elements, 0)
+
+
+def masked_max(length: int, width: int) -> list[LayerCost]:
+    """Each place × its mask, and the maximum over all places, which is not counted."""
+    elements = length * width
+    return [
+        LayerCost("mask", (length, width), 0, elements, elements),
+        LayerCost("max", (width,), 0, 0, elements),
+    ]
+
+
+def layer_normalization(length: int, width: int) -> LayerCost:
+    """Mean and variance over the width at each place, and a scaled and shifted result.
+
+    Source: Ba et al., Layer normalization, 2016. Backward has about twice the operations.
+    """
+    elements = length * width
+    forward = 9 * elements + 4 * length
+    return LayerCost("layer_normalization", (length, width), 2 * width, forward, 2 * forward)
+
+
+def attention(length: int, width: int, heads: int) -> LayerCost:
+    """Weights of every place for every place, by head, and what they pick; without projections.
+
+    Two products of 2 × length² × width; a scale, an addend and a softmax (five) an element of the
+    weights. Backward has each product twice.
+
+    Source: Vaswani et al., Attention is all you need, 2017, section 3.2.
+    """
+    product, weights = 2 * length * length * width, heads * length * length
+    return LayerCost(
+        "attention", (heads, length, length), 0, 2 * product + 7 * weights,
+        4 * product + 7 * weights,
+    )  # fmt: skip
+
+
+def bands(frames: int, window: int, bins: int, found: int) -> LayerCost:
+    """A window on each frame, its spectrum's squared magnitudes, and their means in bands.
+
+    Neither the Fourier transform nor the running sum is counted.
+    """
+    flops = frames * (window + 3 * bins + 2 * found)
+    return LayerCost("bands", (frames, found), 0, flops, 0)
+
+
+def centred(elements: int) -> LayerCost:
+    """A floor added, the logarithm, its mean, and that taken off."""
+    return LayerCost("centred", (elements,), 0, 4 * elements, 0)
+
+
+def average(places: int, channels: int) -> LayerCost:
+    """The mean over all places, channel by channel."""
+    return LayerCost("average", (channels,), 0, places * channels, places * channels)
