@@ -70,6 +70,13 @@ class ClusterLedger:
             row = connection.execute(query).first()
         return None if row is None else cluster_tables.as_quote(row)
 
+    def quotes(self) -> list[Quote]:
+        """Every run's newest quote, the newest first."""
+        made = cluster_tables.quotes.c.made_at_microseconds
+        query = select(*cluster_tables.QUOTE_COLUMNS).order_by(made.desc())
+        with reading(self.engine) as connection:
+            return [cluster_tables.as_quote(row) for row in connection.execute(query)]
+
     def write_events(self, events: Iterable[RunEvent]) -> None:
         """Keep what happened; the same event twice is one."""
         values = map(cluster_tables.event_values, events)

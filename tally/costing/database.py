@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -82,6 +83,10 @@ def told(engine: Engine) -> Iterator[None]:
         raise _in_words(where or engine.url.render_as_string(), error) from error
 
 
+# Alembic's operations find their connection in a global: two threads would take each other's
+_MIGRATING = threading.Lock()
+
+
 def _url(given: str | None) -> URL:
     text_url = given or os.environ.get("TALLY_LEDGER_URL")
     if not text_url:
@@ -142,7 +147,7 @@ def _bring_up_to_date(engine: Engine) -> None:
     from alembic import command
     from alembic.config import Config
 
-    with writing(engine) as connection:
+    with _MIGRATING, writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(7411)"))
         if _schema(connection) < SCHEMA:  # another process may have been quicker

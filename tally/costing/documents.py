@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 from tally.costing.bill import Bill, BillLine
+from tally.costing.lives import Life
 from tally.costing.quotes import Quote, RunEvent
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
@@ -67,6 +68,16 @@ def event_document(event: RunEvent) -> Document:
 def event_of(document: Mapping[str, Any]) -> RunEvent:
     """As `usage_of`."""
     return _read(RunEvent, document)
+
+
+def life_document(life: Life) -> Document:
+    """A pod's past life."""
+    return asdict(life)
+
+
+def life_of(document: Mapping[str, Any]) -> Life:
+    """As `usage_of`."""
+    return _read(Life, document)
 
 
 def run_document(run: RunRecord) -> Document:

@@ -20,7 +20,8 @@ def merge(rows: Sequence[Usage]) -> list[Usage]:
     """The intervals that are charged: of one pod, and of one worker of a machine (run, step,
     worker), none overlaps another.
 
-    - Several writes of one interval count once, the newest of them (`newness`).
+    - Several writes of one interval count once, the newest of them (`newness`), with the highest
+      peak of memory that any of them saw.
     - Open rows end at their heartbeat; rows without length go.
     - A pod's rows own start, end and resources; a conductor's only say which part of the pod's
       work was restart. Where a pod has no row the conductor's bounds count, unconfirmed.
@@ -119,9 +120,17 @@ def _collapse(rows: Iterable[Usage]) -> list[Usage]:
             row.source, row.pod_uid, row.container, row.attempt, row.phase, row.start_microseconds,
         )  # fmt: skip
         other = newest.get(key)
-        if other is None or newness(row) > newness(other):
-            newest[key] = row
+        if other is not None:
+            row = _newer(other, row)
+        newest[key] = row
     return list(newest.values())
+
+
+def _newer(one: Usage, other: Usage) -> Usage:
+    newer, older = (other, one) if newness(other) > newness(one) else (one, other)
+    if newer.memory_peak_bytes >= older.memory_peak_bytes:
+        return newer
+    return replace(newer, memory_peak_bytes=older.memory_peak_bytes)
 
 
 def _confirm(rows: list[Usage]) -> list[Usage]:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+OUT_OF_MEMORY = "oom"
+"""The kind of an event that says which pod was killed for its memory, and at which limit."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:

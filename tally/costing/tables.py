@@ -29,7 +29,7 @@ from tally.costing.merge import heard_microseconds
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
 
-SCHEMA = 2
+SCHEMA = 4
 """The newest revision in migrations/versions; change it with them only."""
 
 Values: TypeAlias = dict[str, Any]
@@ -62,6 +62,7 @@ usage = Table(
     Column("cpu_used_core_seconds", Float, nullable=False),
     Column("memory_request_bytes", BigInteger, nullable=False),
     Column("memory_used_byte_seconds", Float, nullable=False),
+    Column("memory_peak_bytes", BigInteger, nullable=False, server_default="0"),
     Column("accelerator", Text, nullable=False),
     Column("accelerator_count", Float, nullable=False),
     Column("wait_seconds", Float, nullable=False),
@@ -78,6 +79,7 @@ usage = Table(
     Index("usage_node", "node_uid", "stop_microseconds", "start_microseconds", "run_id"),
     Index("usage_pod", "pod_uid"),
     Index("usage_stop", "stop_microseconds"),
+    Index("usage_pipeline", "pipeline", "namespace", "stop_microseconds"),
 )
 
 runs = Table(

@@ -29,6 +29,7 @@ class Usage:
             the next reader ends it there.
         cpu_request_cores, memory_request_bytes: held, whether used or not.
         cpu_used_core_seconds, memory_used_byte_seconds: really used.
+        memory_peak_bytes: the most that was seen held at once; 0 where nobody looked.
         wait_seconds: time in a barrier.
         accelerator, accelerator_count: asked for; a part of one where it is shared.
         phase: queue (no hardware cost), startup, work, restart (work done again, or the start of a
@@ -60,6 +61,7 @@ class Usage:
     cpu_used_core_seconds: float = 0.0
     memory_request_bytes: int = 0
     memory_used_byte_seconds: float = 0.0
+    memory_peak_bytes: int = 0
     accelerator: str = ""
     accelerator_count: float = 0.0
     wait_seconds: float = 0.0

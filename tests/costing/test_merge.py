@@ -86,6 +86,16 @@ def test_a_closed_write_beats_a_late_open_one() -> None:
     assert spans(merge([late, closed])) == spans(merge([closed, late])) == [(0, 10)]
 
 
+def test_a_peak_is_the_highest_that_any_write_of_the_interval_saw() -> None:
+    writes = [
+        row(0, None, heartbeat_at_microseconds=5, memory_peak_bytes=9),
+        row(0, 10, memory_peak_bytes=4),
+    ]
+    for order in (writes, writes[::-1]):
+        (one,) = merge(order)
+        assert (one.memory_peak_bytes, spans([one])) == (9, spans([row(0, 10)]))
+
+
 def test_the_later_attempt_wins_an_overlap_and_figures_are_shared_by_time() -> None:
     first = row(0, 10, attempt=1, cpu_used_core_seconds=5.0)
     second = row(4, 20, attempt=2, cpu_used_core_seconds=7.0)
