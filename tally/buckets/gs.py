@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from tally.buckets.objects import REQUEST_SECONDS, Entry
-from tally.buckets.patience import Damaged, Missing, Refused, Unreachable
+from tally.buckets.entry import Entry
+from tally.buckets.patience import (
+    REQUEST_SECONDS,
+    Changed,
+    Damaged,
+    Missing,
+    Refused,
+    Unreachable,
+)
 
 _BUSY = (408, 429)
 _ANEW = "run again, or upload the object again"
@@ -75,6 +82,12 @@ class GsObjects:
                 "check the network",
             )
 
+    def swap(self, name: str, content: bytes, version: str) -> None:
+        """See `Objects`."""
+        blob = self._bucket.blob(name)
+        with self._translated("write"):
+            blob.upload_from_string(content, if_generation_match=int(version or 0), **_ONCE)
+
     def remove(self, name: str) -> None:
         """See `Objects`."""
         with contextlib.suppress(Missing), self._translated("write"):
@@ -94,6 +107,8 @@ class GsObjects:
             raise Missing(
                 f"something to {verb}", "no such bucket or object", "check the name"
             ) from error
+        except api.PreconditionFailed as error:
+            raise Changed("the object as it was read", "a changed one", "try again") from error
         except (api.Forbidden, api.Unauthorized) as error:
             role = "Storage Object Viewer" if verb == "read" else "Storage Object User"
             raise Refused(
@@ -135,7 +150,8 @@ def _unreachable(error: Exception) -> Unreachable:
 
 def _entry(blob: Any) -> Entry:
     written = (blob.metadata or {}).get("sha256", "")
-    return Entry(blob.name, str(blob.generation), int(blob.size), blob.crc32c, written)
+    at = round(blob.updated.timestamp() * 1e6) if blob.updated else 0
+    return Entry(blob.name, str(blob.generation), int(blob.size), blob.crc32c, written, at)
 
 
 def _crc32c(file: IO[bytes]) -> str:

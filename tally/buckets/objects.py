@@ -3,36 +3,16 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Protocol
 
+from tally.buckets.entry import Entry
 from tally.buckets.patience import BucketError, Damaged, patiently
 from tally.errors import TallyError
 from tally.storage import CloudPath
 
-REQUEST_SECONDS = (4.0, 8.0)  # to connect, and between bytes
 RETRY_SECONDS = 8.0
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One version of an object.
-
-    Attributes:
-        name: of the object, whole.
-        version: GCS's generation, S3's ETag.
-        bytes: its size.
-        checksum: the service's own: CRC32C in base64 (gs), ETag (s3).
-        sha256: as written beside it by Tally; "" where unknown (S3's listings do not say).
-    """
-
-    name: str
-    version: str
-    bytes: int
-    checksum: str
-    sha256: str = ""
 
 
 class Objects(Protocol):
@@ -58,6 +38,9 @@ class Objects(Protocol):
             file: seekable; read from its start.
             sha256: of the bytes, kept beside them.
         """
+
+    def swap(self, name: str, content: bytes, version: str) -> None:
+        """Write a small object if it still has that version, "" for none; else raise Changed."""
 
     def remove(self, name: str) -> None:
         """Delete an object; one that is gone is no error."""

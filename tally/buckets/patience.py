@@ -9,6 +9,7 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
+REQUEST_SECONDS = (4.0, 8.0)  # to connect, and between bytes
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 4.0
 _CHANCE = random.Random()  # its own: Keras takes a model's first weights from Python's global one
@@ -30,6 +31,10 @@ class Missing(BucketError):
 
 class Refused(BucketError):
     """No permission, no credentials, or an address that the service does not take."""
+
+
+class Changed(BucketError):
+    """Somebody else has written the object since."""
 
 
 class Damaged(BucketError):

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import datetime
 import hashlib
 import os
 import re
@@ -10,8 +11,15 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from tally.buckets.objects import REQUEST_SECONDS, Entry
-from tally.buckets.patience import Damaged, Missing, Refused, Unreachable
+from tally.buckets.entry import Entry
+from tally.buckets.patience import (
+    REQUEST_SECONDS,
+    Changed,
+    Damaged,
+    Missing,
+    Refused,
+    Unreachable,
+)
 
 _BUSY_CODES = ("RequestTimeout", "SlowDown", "Throttling", "TooManyRequests", "InternalError")
 _FORBIDDEN_CODES = ("ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch")
@@ -53,7 +61,8 @@ class S3Objects:
                 facts = self._client.head_object(Bucket=self._bucket, Key=name)
         except Missing:
             return None
-        return _entry(name, facts["ETag"], facts["ContentLength"], facts.get("Metadata", {}))
+        metadata = facts.get("Metadata", {})
+        return _entry(name, facts["ETag"], facts["ContentLength"], metadata, facts["LastModified"])
 
     def below(self, prefix: str) -> list[Entry]:
         """See `Objects`."""
@@ -64,7 +73,9 @@ class S3Objects:
                 for page in pages.paginate(Bucket=self._bucket, Prefix=prefix)
                 for one in page.get("Contents", ())
             ]
-        return [_entry(one["Key"], one["ETag"], one["Size"], {}) for one in listed]
+        return [
+            _entry(one["Key"], one["ETag"], one["Size"], {}, one["LastModified"]) for one in listed
+        ]
 
     def append(self, entry: Entry, file: IO[bytes]) -> None:
         """See `Objects`."""
@@ -119,6 +130,15 @@ class S3Objects:
                 "check the network and the store",
             )
 
+    def swap(self, name: str, content: bytes, version: str) -> None:
+        """See `Objects`."""
+        which = {"IfMatch": f'"{version}"'} if version else {"IfNoneMatch": "*"}
+        try:
+            with self._translated("write"):
+                self._client.put_object(Bucket=self._bucket, Key=name, Body=content, **which)
+        except Missing as error:  # 412, or it is gone: either way not what was read
+            raise Changed("the object as it was read", "a changed one", "try again") from error
+
     def remove(self, name: str) -> None:
         """See `Objects`."""
         with contextlib.suppress(Missing), self._translated("write"):
@@ -157,7 +177,7 @@ class S3Objects:
             return _unreachable(f"{status} {code}")
         if status == 404:
             return Missing(f"something to {verb}", "no such bucket or object", "check the name")
-        if status == 412:
+        if status in (409, 412):
             return Missing("one object while it is read", "a changed one", "run again")
         if status in (401, 403) or code in _FORBIDDEN_CODES:
             rights = "s3:GetObject and s3:ListBucket" if verb == "read" else "s3:PutObject"
@@ -182,10 +202,13 @@ def _unreachable(got: str) -> Unreachable:
     )
 
 
-def _entry(name: str, etag: str, size: int, metadata: dict[str, str]) -> Entry:
+def _entry(
+    name: str, etag: str, size: int, metadata: dict[str, str], written: datetime.datetime
+) -> Entry:
     # The ETag is the version: of equal bytes it is equal, and a read can be made to depend on it.
     plain = etag.strip('"')
-    return Entry(name, plain, int(size), plain, metadata.get("sha256", ""))
+    at = round(written.timestamp() * 1e6)
+    return Entry(name, plain, int(size), plain, metadata.get("sha256", ""), at)
 
 
 def _md5(path: Path) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tally.buckets import cache
-from tally.buckets.objects import RETRY_SECONDS, Entry, Objects, download, reach, told
+from tally.buckets.entry import Entry
+from tally.buckets.objects import RETRY_SECONDS, Objects, download, reach, told
 from tally.buckets.patience import BucketError, patiently
 from tally.errors import DataError, SpecError
 from tally.storage import CloudPath, disk, exclusive, home, location, refuse_credentials
@@ -52,7 +53,7 @@ def _is_safe(name: str) -> bool:
     )
 
 
-def fetch(url: str) -> tuple[Path, dict[str, Any]]:
+def fetch(url: str, until_microseconds: int | None = None) -> tuple[Path, dict[str, Any]]:
     """An object in a bucket, or all objects below a prefix, as a local file or folder.
 
     Kept in $TALLY_HOME/cache by bucket, names and versions: the same version is downloaded once,
@@ -63,6 +64,7 @@ def fetch(url: str) -> tuple[Path, dict[str, Any]]:
 
     Args:
         url: gs://bucket/object, gs://bucket/prefix, or the same with s3://.
+        until_microseconds: leave out objects whose version was written after it (UTC).
 
     Returns:
         The path, and facts: {"kind": "gs" or "s3", "url", "bucket", "objects": [{"name" (below the
@@ -75,7 +77,7 @@ def fetch(url: str) -> tuple[Path, dict[str, Any]]:
     place = _place(url)
     with told(url, DataError):
         objects = reach(place)
-        entries = _entries(objects, place)
+        entries = _until(place, _entries(objects, place), until_microseconds)
     versions = [f"{_below(place, entry)}#{entry.version}" for entry in entries]
     key = hashlib.sha256("\n".join([place.key, place.bucket, *versions]).encode()).hexdigest()[:16]
     folder = home() / "cache" / place.scheme / key
@@ -107,6 +109,19 @@ def _entries(objects: Objects, place: CloudPath) -> list[Entry]:
                 f"{place}: expected object names that can be file names, got {name!r}; "
                 "rename that object"
             )
+    return found
+
+
+def _until(place: CloudPath, entries: list[Entry], until: int | None) -> list[Entry]:
+    """Those that were written by then."""
+    if until is None:
+        return entries
+    found = [entry for entry in entries if entry.written_microseconds <= until]
+    if not found:
+        raise DataError(
+            f"{place}: expected objects written before the snapshot, got {len(entries)} written "
+            "after it; choose a later snapshot"
+        )
     return found
 
 

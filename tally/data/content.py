@@ -1,12 +1,12 @@
 """What loaders give: a dataset's meta and its examples, chunk by chunk."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-Kind = Literal["image", "tokens", "sequence"]
+Kind = Literal["image", "tokens", "sequence", "audio"]
 SplitName = Literal["train", "test"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -25,11 +25,13 @@ class Meta:
 
     Attributes:
         name: as shown to people.
-        kind: image (height, width, channels), tokens (length,) of ids, sequence (length, features).
+        kind: image (height, width, channels), tokens (length,) of ids, sequence (length, features),
+            audio (samples,) of tally.data.audio's rate.
         input_shape: of one example.
-        input_dtype: numpy name as stored: uint8 for pictures, int32 for tokens, float32.
+        input_dtype: numpy name as stored: uint8 for pictures, int32 for tokens, int16 for audio,
+            float32.
         input_scale: what a stored value is multiplied by before the model sees it (1/255 for
-            pictures; 1 for tokens, which stay integers).
+            pictures, 1/32768 for audio; 1 for tokens, which stay integers).
         class_names: label k is class_names[k].
         vocabulary: token k is vocabulary[k]; 0 is padding, 1 unknown; empty unless kind is tokens.
     """
@@ -51,8 +53,10 @@ class Content:
         meta: of the examples to come.
         chunks: starts over at every call.
         examples: how many will come over both splits, 0 if that is not known beforehand.
+        left_out: what of the source is no example, in words, and how many.
     """
 
     meta: Meta
     chunks: Callable[[], Iterator[Chunk]]
     examples: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)

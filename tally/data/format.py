@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,7 @@ def _fill(folder: Path, content: Content, source: dict[str, Any]) -> None:
         },
         "shards": shards_of_all,
         "source": source,
+        "left_out": dict(content.left_out),
     }
     with storage.atomic_file(folder / DESCRIPTION) as file:
         file.write(json.dumps(description, indent=1, ensure_ascii=False).encode())
@@ -109,6 +110,7 @@ class Dataset:
         fingerprint: of what it was made of: equal means the same examples in the same order.
         splits: "train" and "test".
         source: where the examples come from.
+        left_out: what of the source is no example, in words, and how many.
     """
 
     meta: Meta
@@ -116,6 +118,7 @@ class Dataset:
     fingerprint: str
     splits: dict[str, Split]
     source: dict[str, Any]
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def open_dataset(folder: Path, verify: Iterable[str] = ()) -> Dataset:
@@ -139,6 +142,7 @@ def open_dataset(folder: Path, verify: Iterable[str] = ()) -> Dataset:
         meta = Meta(**facts)  # JSON has lists where Meta has tuples
         entries = description["shards"]
         fingerprint, source = description["fingerprint"], description["source"]
+        left_out = description.get("left_out", {})  # older ones left nothing out
     except FileNotFoundError as error:
         raise DataError(
             f"{folder}: expected a dataset folder, got no {DESCRIPTION} there; "
@@ -153,4 +157,4 @@ def open_dataset(folder: Path, verify: Iterable[str] = ()) -> Dataset:
         name: Split(tuple(open_shard(folder, e) for e in entries if e["split"] == name))
         for name in SPLITS
     }
-    return Dataset(meta, folder, fingerprint, splits, source)
+    return Dataset(meta, folder, fingerprint, splits, source, left_out)

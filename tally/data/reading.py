@@ -5,10 +5,16 @@ import csv
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
+
+from tally.data.content import Array, Chunk, SplitName
 from tally.errors import DataError
+
+T = TypeVar("T")
 
 _CHUNK_BYTES = 4 << 20
 _BROKEN = (
@@ -27,9 +33,49 @@ def reading(path: Path, expected: str, remedy: str = "replace the file") -> Iter
         raise DataError(f"{path}: expected {expected}, got '{got}'; {remedy}") from error
 
 
+def require_utf8(path: Path, line: int, text: str) -> None:
+    """Refuse a line that was not UTF-8; it was read with errors="surrogateescape".
+
+    Raises:
+        DataError: names the line and the first byte.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        got = f"byte 0x{ord(text[error.start]) & 0xFF:02x}"
+        raise DataError(
+            f"{path}: expected text in UTF-8 in line {line}, got {got}; convert the file "
+            "(iconv -f LATIN1 -t UTF-8)"
+        ) from error
+
+
 def rows_a_chunk(bytes_an_example: int) -> int:
     """How many examples to read at a time: about 4 MiB, at least one, at most 4096."""
     return max(1, min(4096, _CHUNK_BYTES // max(1, bytes_an_example)))
+
+
+def gathered(
+    rows: Iterable[tuple[SplitName, int, T]], most: int, together: Callable[[list[T]], Array]
+) -> Iterator[Chunk]:
+    """Examples that come one by one as chunks of at most `most`, in their order within a split.
+
+    Args:
+        rows: split, label and content of each.
+        most: examples at a time.
+        together: the contents of some as one array (n, *input_shape).
+    """
+    waiting: dict[SplitName, list[tuple[int, T]]] = {"train": [], "test": []}
+
+    def chunk(split: SplitName) -> Chunk:
+        some, waiting[split] = waiting[split], []
+        labels = np.array([label for label, _ in some])
+        return Chunk(split, together([content for _, content in some]), labels)
+
+    for split, label, content in rows:
+        waiting[split].append((label, content))
+        if len(waiting[split]) == most:
+            yield chunk(split)
+    yield from (chunk(split) for split in [s for s, some in waiting.items() if some])
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Smaller models out of a trained one: pruned, structured, quantised; each a .tflite file."""
