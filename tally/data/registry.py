@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from tally import buckets, storage
-from tally.data import augment, copies, packaged, sources, user
+from tally.data import augment, copies, packaged, snapshot, sources, user
 from tally.data.content import Chunk, Content
 from tally.data.format import DESCRIPTION, SCHEMA, digest, open_dataset, write
 from tally.data.hashes import hashes
@@ -178,7 +178,7 @@ def _find(name: str, spec: Spec) -> _Source:
     if name in names():
         return _find_packaged(name, spec)
     if buckets.is_address(name):
-        local, facts = buckets.fetch(name)
+        local, facts = buckets.fetch(name, spec.snapshot_microseconds)
         identity = [[part["name"], part["version"]] for part in facts["objects"]]
         return _find_local(name, local, spec, [facts["bucket"], *identity], facts)
     if is_user_file(name):
@@ -197,6 +197,8 @@ def _find(name: str, spec: Spec) -> _Source:
             lambda: user.load(name, given),
         )  # fmt: skip
     path = _existing(name)
+    if (until := spec.snapshot_microseconds) is not None:
+        path = snapshot.view(path, until)
     with reading(path, "a folder that this user can read", "check its permissions"):
         files = files_below(path) if path.is_dir() else [path]
     contents = hashes(files)

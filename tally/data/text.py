@@ -1,11 +1,11 @@
 """Texts as characters: a vocabulary of the training split, and token ids of one length."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from tally.data.content import Array, Chunk, Content, Meta, SplitName
-from tally.data.reading import rows_a_chunk
+from tally.data.reading import gathered, rows_a_chunk
 
 PADDING, UNKNOWN = 0, 1
 Row = tuple[SplitName, int, str]
@@ -41,7 +41,11 @@ def encode(texts: list[str], known: tuple[str, ...], length: int) -> Array:
 
 
 def text_content(
-    name: str, classes: tuple[str, ...], rows: Callable[[], Iterable[Row]], length: int
+    name: str,
+    classes: tuple[str, ...],
+    rows: Callable[[], Iterable[Row]],
+    length: int,
+    left_out: Mapping[str, int] | None = None,
 ) -> Content:
     """Texts as a dataset of kind tokens.
 
@@ -50,24 +54,14 @@ def text_content(
         classes: names of the classes.
         rows: split, label and text of every example; starts over at every call.
         length: characters an example is brought to.
+        left_out: as Content.
     """
     known = vocabulary(text[:length] for split, _, text in rows() if split == "train")
     meta = Meta(name, "tokens", (length,), "int32", 1.0, classes, known)
 
     def chunks() -> Iterator[Chunk]:
-        waiting: dict[SplitName, list[tuple[int, str]]] = {"train": [], "test": []}
-        for split, label, text in rows():
-            waiting[split].append((label, text[:length]))
-            if len(waiting[split]) == most:
-                yield chunk(split, waiting[split])
-                waiting[split] = []
-        for split, some in waiting.items():
-            if some:
-                yield chunk(split, some)
+        cut = ((split, label, text[:length]) for split, label, text in rows())
+        most = rows_a_chunk(16 * length)
+        return gathered(cut, most, lambda texts: encode(texts, known, length))
 
-    def chunk(split: SplitName, some: list[tuple[int, str]]) -> Chunk:
-        labels = np.array([label for label, _ in some])
-        return Chunk(split, encode([text for _, text in some], known, length), labels)
-
-    most = rows_a_chunk(16 * length)
-    return Content(meta, chunks)
+    return Content(meta, chunks, left_out=left_out or {})

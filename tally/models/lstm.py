@@ -20,7 +20,7 @@ def check(meta: Meta) -> None:
         DataError: its shape is not what its kind promises, or text without a vocabulary.
     """
     shape = meta.input_shape
-    whole = len(shape) == RANKS[meta.kind] and min(shape, default=0) >= 1
+    whole = len(shape) == RANKS.get(meta.kind) and min(shape, default=0) >= 1
     if not whole or (meta.kind == "tokens" and not meta.vocabulary):
         raise DataError(
             "models/lstm: expected sequences (length, features), tokens (length,) with a "

@@ -14,7 +14,7 @@ from tally.models.flops import ModelCost
 if TYPE_CHECKING:
     import keras
 
-_NOT_MODELS = ("__init__", "flops", "registry")
+_NOT_MODELS = ("__init__", "flops", "memory", "registry")
 
 
 def names() -> list[str]:

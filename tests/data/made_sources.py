@@ -57,6 +57,18 @@ def texts(folder: Path, examples: int = 10) -> Path:
     return folder
 
 
+def documents(folder: Path, examples: int = 10) -> Path:
+    """As IMDB's reviews come: beside the classes' folders are lists of addresses."""
+    for level in ("train", "test"):
+        for name in ("neg", "pos"):
+            (folder / level / name).mkdir(parents=True)
+            (folder / level / f"urls_{name}.txt").write_text("http://example.com/1\n")
+            for k in range(examples):
+                text = f"{name} {level}\nreview {k}"
+                (folder / level / name / f"{k:02}.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
 def table(path: Path, header: str = "a,label,b", rows: int = 20) -> Path:
     lines = [f"{k},{'yes' if k % 2 else 'no'},{k / 4}" for k in range(rows)]
     path.write_text("\n".join([header, *lines]) + "\n")

@@ -147,6 +147,30 @@ def test_text_folder_without_a_split_is_split_by_class(tmp_path):
     assert len({*decoded(dataset, "train"), *decoded(dataset, "test")}) == 20
 
 
+def test_documents_are_read_as_imdbs_reviews_come(tmp_path, tally_home):
+    folder = made.documents(tmp_path / "imdb")
+    with_file(folder, "train/unsup/1.txt", b"who knows")
+    with_file(folder, "test/pos/99.txt", b" \n")
+    dataset = prepared(folder, sequence_length=14)
+    assert dataset.meta.class_names == ("neg", "pos")
+    assert [len(dataset.splits[split]) for split in ("train", "test")] == [20, 20]
+    x, y = everything(dataset, "train")
+    assert "".join(dataset.meta.vocabulary[token] for token in x[0]) == "neg train revi"
+    assert y.tolist() == [0] * 10 + [1] * 10
+    assert dataset.left_out == {
+        "texts of train/unsup, which have no label": 1, "empty files": 1,
+    }  # fmt: skip
+
+
+def test_documents_without_a_split_are_split_by_class(tmp_path, tally_home):
+    folder = made.documents(tmp_path / "imdb") / "train"
+    for listed in folder.glob("urls_*.txt"):
+        listed.unlink()
+    dataset = prepared(folder)
+    assert np.bincount(dataset.splits["test"].labels()).tolist() == [2, 2]
+    assert len(dataset.splits["train"]) == 16 and not dataset.left_out
+
+
 def test_csv_with_text_becomes_tokens(tmp_path):
     path = tmp_path / "mail.csv"
     path.write_text("label,text\n" + 'good,"hello, you"\nbad,go\n' * 10)
@@ -328,7 +352,19 @@ BAD = {
     ),
     "text not UTF-8": (
         lambda f: with_file(made.texts(f / "mail"), "ham.txt", b"\xff\xfe\x00"),
-        "ham.txt: expected text in UTF-8",
+        "ham.txt: expected text in UTF-8 in line 1, got byte 0xff",
+    ),
+    "document not UTF-8": (
+        lambda f: with_file(made.documents(f / "imdb"), "train/pos/03.txt", b"caf\xe9"),
+        "pos/03.txt: expected text in UTF-8",
+    ),
+    "document class in test only": (
+        lambda f: with_file(made.documents(f / "imdb"), "test/so-so/1.txt", b"hm"),
+        "the same classes in train/ and test/, got so-so in only one",
+    ),
+    "csv in another encoding": (
+        lambda f: with_file(f, "t.csv", b"label,text\nx,caf\xe9\ny,tea\n") / "t.csv",
+        "t.csv: expected text in UTF-8 in line 2, got byte 0xe9; convert the file",
     ),
     "csv without label": (lambda f: made.table(f / "t.csv", "a,b,c"), "got 'a,b,c'.* label"),
     "csv empty": (lambda f: with_file(f, "t.csv", b"") / "t.csv", "one of them label, got ''"),

@@ -13,12 +13,18 @@ from tally.models import registry
 TEN = tuple("0123456789")
 PICTURES = Meta("p", "image", (28, 28, 1), "uint8", 1 / 255, TEN)
 TEXT = Meta("t", "tokens", (6,), "int32", 1, TEN[:2], ("", "?", "a"))
+SOUND = Meta("w", "audio", (16_000,), "int16", 1 / 32_768, TEN)
+FOR_TEXT, FOR_SOUND = ("transformer", "text_lstm"), ("speech_cnn", "speech_lstm")
 
 
 def test_every_model_file_is_a_model() -> None:
-    assert {"cnn", "lstm"} <= set(registry.names())
+    assert {"cnn", "lstm", *FOR_TEXT, *FOR_SOUND} == set(registry.names())
     for name in registry.names():
-        registry.check(name, PICTURES)
+        fitting = TEXT if name in FOR_TEXT else SOUND if name in FOR_SOUND else PICTURES
+        registry.check(name, fitting)
+        model = registry.build(name, fitting)
+        assert model.output_shape == (None, len(fitting.class_names))
+        assert model.name == name
 
 
 def test_the_reference_cnn_is_layer_by_layer_the_listing() -> None:
@@ -40,8 +46,25 @@ def test_the_reference_cnn_is_layer_by_layer_the_listing() -> None:
         ("cnn", Meta("tiny", "image", (3, 28, 1), "uint8", 1, TEN)),
         ("lstm", Meta("no words", "tokens", (6,), "int32", 1, TEN)),
         ("lstm", Meta("flat", "image", (28, 28), "uint8", 1, TEN)),
+        ("transformer", PICTURES),
+        ("transformer", Meta("no words", "tokens", (6,), "int32", 1, TEN)),
+        ("text_lstm", PICTURES),
+        ("lstm", SOUND),
+        ("speech_lstm", TEXT),
+        ("speech_cnn", Meta("short", "audio", (8000,), "int16", 1 / 32_768, TEN)),
     ],
-    ids=["text for cnn", "tiny pictures", "no vocabulary", "no channels"],
+    ids=[
+        "text for cnn",
+        "tiny pictures",
+        "no vocabulary",
+        "no channels",
+        "pictures for a transformer",
+        "no vocabulary either",
+        "pictures for text",
+        "sound for sequences",
+        "text for speech",
+        "half a second",
+    ],
 )
 def test_a_dataset_that_does_not_fit_is_refused_in_one_line(model: str, meta: Meta) -> None:
     with pytest.raises(DataError) as refused:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tally.data.content import Array, Chunk, Content, Meta, SplitName
-from tally.data.reading import reading, rows_a_chunk
+from tally.data.reading import gathered, reading, require_utf8, rows_a_chunk
 from tally.data.split import held_out
 from tally.data.text import Row, text_content
 from tally.errors import DataError
@@ -58,24 +58,18 @@ def load(path: Path, spec: Spec) -> Content:
         )
     meta = Meta(path.stem, "sequence", (len(columns), 1), "float32", 1.0, classes)
 
-    def chunks() -> Iterator[Chunk]:
-        most = rows_a_chunk(64 * len(columns))
-        waiting: dict[SplitName, list[tuple[int, list[float]]]] = {"train": [], "test": []}
+    def series() -> Iterator[tuple[SplitName, int, list[float]]]:
         for split, label, line, row in rows():
-            waiting[split].append((label, _numbers(path, line, [row[k] for k in columns])))
-            if len(waiting[split]) == most:
-                yield _chunk(split, waiting.pop(split))
-                waiting[split] = []
-        for split, some in waiting.items():
-            if some:
-                yield _chunk(split, some)
+            yield split, label, _numbers(path, line, [row[k] for k in columns])
+
+    def chunks() -> Iterator[Chunk]:
+        return gathered(series(), rows_a_chunk(64 * len(columns)), _as_series)
 
     return Content(meta, chunks, len(labels))
 
 
-def _chunk(split: SplitName, some: list[tuple[int, list[float]]]) -> Chunk:
-    x = np.array([numbers for _, numbers in some], np.float32)[..., np.newaxis]
-    return Chunk(split, x, np.array([label for label, _ in some]))
+def _as_series(rows: list[list[float]]) -> Array:
+    return np.array(rows, np.float32)[..., np.newaxis]
 
 
 def _numbers(path: Path, line: int, values: list[str]) -> list[float]:
@@ -86,9 +80,10 @@ def _numbers(path: Path, line: int, values: list[str]) -> list[float]:
 def _header(path: Path) -> list[str]:
     with (
         reading(path, LAYOUT),
-        open(path, encoding="utf-8-sig", newline="") as file,
+        open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
     ):
         names = [name.strip() for name in next(csv.reader(file), [])]
+    require_utf8(path, 1, "".join(names))
     if "label" not in names:
         raise DataError(
             f"{path}: expected a first line that names the columns, one of them label, got "
@@ -101,11 +96,12 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and fields of every row after the header; empty lines are none."""
     with (
         reading(path, "rows of comma-separated values in UTF-8"),
-        open(path, encoding="utf-8-sig", newline="") as file,
+        open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
     ):
         reader = csv.reader(file)
         width = len(next(reader, []))
         for row in reader:
+            require_utf8(path, reader.line_num, "".join(row))
             if row and len(row) != width:
                 raise DataError(
                     f"{path}: expected {width} columns in line {reader.line_num}, got {len(row)}; "

@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 
 from tally.data.content import Content, SplitName
-from tally.data.reading import reading, split_folders
+from tally.data.reading import reading, require_utf8, split_folders
 from tally.data.split import held_out
 from tally.data.text import Row, text_content
 from tally.errors import DataError
@@ -71,8 +71,9 @@ def _lines(file: Path) -> Iterator[str]:
         return
     with (
         reading(file, "text in UTF-8", "convert or replace the file"),
-        open(file, encoding="utf-8-sig") as lines,
+        open(file, encoding="utf-8-sig", errors="surrogateescape") as lines,
     ):
-        for line in lines:
+        for number, line in enumerate(lines, 1):
+            require_utf8(file, number, line)
             if text := line.strip():
                 yield text

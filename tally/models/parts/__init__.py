@@ -1,0 +1,1 @@
+"""What several models are made of: each builds Keras layers and has their closed form."""
