@@ -89,7 +89,7 @@ def _serve(
 def body(engine: Collective, arguments: Mapping[str, Any], shared: Any, told: Any) -> None:
     """A child: builds and warms, then serves generations."""
     from tally.data.format import open_dataset
-    from tally.training import elastic, state
+    from tally.training import advance, elastic, state
     from tally.training.checkpoint import Position
     from tally.training.worker import prepared
 
@@ -114,7 +114,7 @@ def body(engine: Collective, arguments: Mapping[str, Any], shared: Any, told: An
             elastic.train(config, training, split, standing, place, used, outside)
         except CollectiveError as error:
             print(f"generation {membership.generation}: {error}", flush=True)
-        steps = elastic.steps_done(standing.position, len(split), config.batch_size)
+        steps = advance.steps_done(standing.position, len(split), config.batch_size)
         packed = np.frombuffer(state.pack(training, standing.position), np.uint8)
         shared.commit({"steps": steps}, {"state": packed})
 

@@ -23,7 +23,7 @@ from tally.storage import CloudPath, Location, atomic_file
 from tally.training.messages import EpochEnd
 from tally.training.noise import UNKNOWN, GradientNoise
 
-SCHEMA = 1
+SCHEMA = 2  # 1 knew no batch that changes
 KEPT = 2
 STORE_SECONDS = 30.0  # for an object store to take a checkpoint; or to fail without giving a byte
 _PATTERN = "checkpoint-*.safetensors"
@@ -43,6 +43,9 @@ class Position:
         examples_trained: over all epochs.
         history: the epochs that are done.
         noise: of the gradients of late.
+        batch_size: the global batch of late, where it may change; 0 where it is the spec's.
+        steps: of the optimiser so far, where the batch may change.
+        progress_examples: what was done in examples at the spec's batch, where it may change.
     """
 
     epoch: int = 0
@@ -53,6 +56,9 @@ class Position:
     examples_trained: int = 0
     history: tuple[EpochEnd, ...] = ()
     noise: GradientNoise = UNKNOWN
+    batch_size: int = 0
+    steps: int = 0
+    progress_examples: float = 0.0
 
     @property
     def seconds(self) -> float:

@@ -7,18 +7,19 @@ together: a planned change of membership costs no step.
 
 import time
 from collections import deque
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from tally.data.format import Array, Split
 from tally.errors import RunError
 from tally.training import loop, order
+from tally.training.advance import Done, advanced, ended, finished, steps_done, steps_left
 from tally.training.checkpoint import Position
 from tally.training.collective import Collective
 from tally.training.coordinator.events import Observation
-from tally.training.messages import EpochEnd, Message, Progress, WorkerConfig
+from tally.training.messages import Message, Progress, WorkerConfig
 from tally.training.noise import GradientNoise, averaged
 
 CALL_SECONDS = 0.15  # a call should last so long: a bar moves, a stop is heard, overhead is small
@@ -97,35 +98,43 @@ def train(
         CollectiveError: a peer is lost; the step under way is in nobody's variables or in some's.
         RunError: the loss is not finite, or the disk is full.
     """
-    examples = len(split)
+    examples, size = len(split), training.plan.batch_size
     together = _Together(config, training, place, collective, outside) if collective else None
     first = outside if place.rank == 0 else None
     pace = _Pace(first, config.epochs * examples)
     steps, saved, order_of, indices = 1, time.monotonic(), -1, np.empty(0, np.int64)
-    while (position := standing.position).epoch < config.epochs:
+    unmeasured = loop.NOISE_STEPS  # of a lone worker, since the noise was measured
+    while not finished(config, position := standing.position, examples):
         if position.epoch != order_of:
             order_of = position.epoch
             indices = order.epoch_order(config.seed, order_of, examples)
         began = time.monotonic()
+        if position.batch_size:
+            loop.use_rate(training, position.noise.scale_examples, config.batch_size)
         if together:
             done = together.take(position, split, indices)
+        elif position.batch_size and unmeasured >= loop.NOISE_STEPS:
+            done, unmeasured = _halves(training, position, split, indices, outside), 0
         else:
-            done, nbytes = _alone(config, training, position, split, indices, steps, outside)
-            steps = next_steps(steps, time.monotonic() - began, nbytes)
+            call = min(steps, steps_left(config, position, examples)) or 1
+            done, nbytes = _alone(training, position, split, indices, call, outside)
+            steps = next_steps(call, time.monotonic() - began, nbytes)
+            unmeasured += len(done.losses)
         _require_finite(done.losses, position, config, training, examples)
         now = time.monotonic()
-        standing.position = _advanced(position, done, now - began)
+        standing.position = advanced(position, done, now - began, config.batch_size)
         standing.waited_seconds += done.wait_seconds
         standing.steps += len(done.losses)
         standing.own_examples += done.own_examples
         pace.step(standing.position)
-        number = steps_done(standing.position, examples, config.batch_size)
+        number = steps_done(standing.position, examples, size)
         outside.observe(_observation(place, standing, number, done, now - began))
-        if standing.position.offset >= examples:
-            standing.position = _ended(standing.position)
+        last = finished(config, standing.position, examples)
+        if standing.position.offset >= examples or (last and standing.position.offset):
+            standing.position = ended(standing.position)
             if first:
                 first.tell(standing.position.history[-1])
-        last = standing.position.epoch == config.epochs
+        last = last or finished(config, standing.position, examples)
         due = now - saved >= config.checkpoint_seconds
         if first and (last or due or done.stopping):
             first.save(standing.position)
@@ -135,36 +144,52 @@ def train(
     return False
 
 
-@dataclass(frozen=True)
-class _Done:
-    """What one call of training did."""
-
-    losses: Array
-    correct: int
-    examples: int
-    own_examples: int
-    paused: bool
-    stopping: bool
-    sync_seconds: float = 0.0
-    wait_seconds: float = 0.0
-    noise: GradientNoise | None = None
-
-
 def _alone(
-    config: WorkerConfig,
     training: loop.Training,
     position: Position,
     split: Split,
     indices: Array,
     steps: int,
     outside: Outside,
-) -> tuple[_Done, int]:
+) -> tuple[Done, int]:
     """Several steps in one call, and the bytes of their input."""
-    here = indices[position.offset : position.offset + steps * config.batch_size]
+    here = indices[position.offset : position.offset + steps * training.plan.batch_size]
     x, y = split.gather(here)
     losses, correct = loop.run(training, x, y, position.epoch, position.offset)
     flags = outside.paused(), outside.stopping()
-    return _Done(losses, int(correct.sum()), len(here), len(here), *flags), x.nbytes
+    return Done(losses, int(correct.sum()), len(here), len(here), *flags), x.nbytes
+
+
+def _halves(
+    training: loop.Training, position: Position, split: Split, indices: Array, outside: Outside
+) -> Done:
+    """A lone worker's step in two parts, as two ranks would take it: they tell its noise."""
+    examples = min(training.plan.batch_size, len(indices) - position.offset)
+    ranks = 2 if training.plan.virtual_shards > 1 else 1
+    vector: Any = 0
+    for rank in range(ranks):
+        moment = loop.Moment(position.epoch, position.offset, examples, rank, ranks)
+        begin, end = loop.rows(training.plan, moment)
+        x, y = split.gather(indices[position.offset + begin : position.offset + end])
+        vector = vector + loop.compute(training, x, y, moment, np.zeros(2, "f4"), measured=True)
+    sums = loop.totals(training, vector)
+    noise = position.noise
+    if np.isfinite(sums.loss_sum):
+        noise = _measured(training, position, len(indices), sums, loop.apply(training, vector))
+    losses = np.array([sums.loss_sum], np.float32)
+    flags = outside.paused(), outside.stopping()
+    return Done(losses, sums.correct, examples, examples, *flags, noise=noise)
+
+
+def _measured(
+    training: loop.Training, position: Position, examples: int, sums: loop.Total, squares: float
+) -> GradientNoise:
+    """The noise after a step, if it was measured in it."""
+    done = steps_done(position, examples, training.plan.batch_size)
+    if not sums.parts or done < ADAM_STEPS:
+        return position.noise
+    small = sums.part_squares, sums.part_examples
+    return averaged(position.noise, *small, squares, sums.examples)
 
 
 class _Together:
@@ -182,10 +207,10 @@ class _Together:
         self._collective, self._outside = collective, outside
         self._syncs: deque[float] = deque(maxlen=RECENT_STEPS)
 
-    def take(self, position: Position, split: Split, indices: Array) -> _Done:
+    def take(self, position: Position, split: Split, indices: Array) -> Done:
         """Compute this rank's share, sum over all ranks, apply."""
         training, outside = self._training, self._outside
-        examples = min(self._config.batch_size, len(indices) - position.offset)
+        examples = min(training.plan.batch_size, len(indices) - position.offset)
         moment = loop.Moment(
             position.epoch, position.offset, examples, self._place.rank, self._place.world_size
         )
@@ -208,12 +233,9 @@ class _Together:
         noise = position.noise
         if np.isfinite(sums.loss_sum):
             squares = loop.apply(training, total)
-            done = steps_done(position, len(indices), self._config.batch_size)
-            if sums.parts and done >= ADAM_STEPS:
-                small = sums.part_squares, sums.part_examples
-                noise = averaged(noise, *small, squares, examples)
+            noise = _measured(training, position, len(indices), sums, squares)
         self._syncs.append(sync_seconds)
-        return _Done(
+        return Done(
             np.array([sums.loss_sum], np.float32),
             sums.correct,
             examples,
@@ -255,11 +277,6 @@ def next_steps(steps: int, seconds: float, call_bytes: int) -> int:
     return max(1, int(min(by_time, by_memory, steps * 4)))
 
 
-def steps_done(position: Position, examples: int, batch_size: int) -> int:
-    """Optimiser steps that are in the weights at a position."""
-    return order.step_number(position.epoch, position.offset, examples, batch_size)
-
-
 def _require_finite(
     losses: Array,
     position: Position,
@@ -268,14 +285,14 @@ def _require_finite(
     examples: int,
 ) -> None:
     if not np.isfinite(losses[-1]):
-        done = steps_done(position, examples, config.batch_size)
+        done = steps_done(position, examples, training.plan.batch_size)
         step = f"at step {done + len(losses)} (epoch {position.epoch + 1})"
         raise diverged(f"loss, got {losses[-1]} {step}", config, training)
 
 
 def diverged(what: str, config: WorkerConfig, training: loop.Training) -> RunError:
     """The one line for a training that left the finite numbers; `what` says where."""
-    rate = float(training.optimizer.learning_rate)
+    rate = loop.rate_of(training.optimizer)
     ours = rate == float(np.float32(config.learning_rate))
     where = f'SET="learning_rate={rate / 10:g}"' if ours else "in the optimizer of model()"
     return RunError(
@@ -283,23 +300,8 @@ def diverged(what: str, config: WorkerConfig, training: loop.Training) -> RunErr
     )
 
 
-def _advanced(position: Position, done: _Done, seconds: float) -> Position:
-    loss_sum = position.loss_sum
-    for loss in done.losses.tolist():  # one by one, so that no grouping into calls changes the sum
-        loss_sum += loss
-    return replace(
-        position,
-        offset=position.offset + done.examples,
-        loss_sum=loss_sum,
-        correct=position.correct + done.correct,
-        epoch_seconds=position.epoch_seconds + seconds,
-        examples_trained=position.examples_trained + done.examples,
-        noise=done.noise or position.noise,
-    )
-
-
 def _observation(
-    place: Place, standing: Standing, step: int, done: _Done, seconds: float
+    place: Place, standing: Standing, step: int, done: Done, seconds: float
 ) -> Observation:
     position = standing.position
     return Observation(
@@ -316,20 +318,6 @@ def _observation(
 
 def _progress(position: Position, total: int, rate: float) -> Progress:
     loss, accuracy = position.loss_sum / position.offset, position.correct / position.offset
-    return Progress(position.examples_trained, total, position.epoch, loss, accuracy, rate)
-
-
-def _ended(position: Position) -> Position:
-    """The start of the next epoch, with this one in the history."""
-    end = EpochEnd(
-        position.epoch,
-        position.loss_sum / position.offset,
-        position.correct / position.offset,
-        position.epoch_seconds,
-    )
-    return Position(
-        epoch=position.epoch + 1,
-        examples_trained=position.examples_trained,
-        history=(*position.history, end),
-        noise=position.noise,
-    )
+    trained = position.examples_trained
+    done = round(position.progress_examples) if position.batch_size else trained
+    return Progress(done, total, position.epoch, loss, accuracy, rate, trained)

@@ -19,6 +19,7 @@ class WorkerChange:
         cause: of an end or of waiting; "" where there is nothing to say.
         reason: the system's own words for it: the scheduler's, the kubelet's, a signal's name.
         exit_code: where it ended by itself.
+        memory_limit_bytes: what it may hold; 0 where that is not known, or no limit.
         fatal: it will not come right by itself (an image that is not there).
         pid: of a local process.
         cpu_seconds: of its whole life, where that is known exactly.
@@ -31,6 +32,7 @@ class WorkerChange:
     cause: Cause = ""
     reason: str = ""
     exit_code: int | None = None
+    memory_limit_bytes: int = 0
     fatal: bool = False
     pid: int | None = None
     cpu_seconds: float | None = None
@@ -65,8 +67,15 @@ class Gang(Protocol):
             SpecError: there is no such machine type, or this gang has none to choose from.
         """
 
+    def enlarge(self, workers: int) -> int:
+        """Start so many workers with more memory, beside those that there are, as `move` does.
+
+        Returns:
+            What each may hold, bytes; 0 where there is no more to give, and then nothing is done.
+        """
+
     def finish_move(self) -> None:
-        """End the workers of every machine type but the newest."""
+        """End the workers of all moves but the newest."""
 
     def end_soon(self) -> None:
         """Have all end, in good order, even should this process be killed in a second's time."""

@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from tally import storage
 from tally.data.format import Split
 from tally.errors import RunError
-from tally.training import checkpoint, elastic, loop, output, state
+from tally.training import advance, checkpoint, elastic, loop, output, state, warm
 from tally.training.checkpoint import Position
 from tally.training.collective import Collective, CollectiveError
 from tally.training.coordinator.client import Member
@@ -97,12 +98,11 @@ class Life:
 
     @property
     def _done(self) -> bool:
-        return self._standing.position.epoch >= self._config.epochs
+        return advance.finished(self._config, self._standing.position, len(self._split))
 
     def _steps(self) -> int:
-        return elastic.steps_done(
-            self._standing.position, len(self._split), self._config.batch_size
-        )
+        size = self._config.batch_size
+        return advance.steps_done(self._standing.position, len(self._split), size)
 
     def _agree(self, order: Generation, collective: Collective) -> None:
         """All ranks take the donor's state."""
@@ -128,8 +128,10 @@ class Life:
             checkpoint.require_same(found, self._spec, folder)
             loop.assign(loop.variables(self._training), dict(found.tensors), str(folder))
             self._standing.position = found.position
+        elif self._config.start_weights:
+            warm.start(self._training.model, storage.location(self._config.start_weights))
         position = self._standing.position
-        if position.epoch < self._config.epochs:
+        if not self._done:
             at = found.saved_at_microseconds if found else None
             self.tell(Started(position.epoch, position.offset, at))
 
@@ -138,8 +140,13 @@ class Life:
         place = Place(membership.generation, membership.rank, membership.world_size)
         self._world_size = place.world_size
         alone = place.world_size == 1 and not self._config.deterministic
-        used = None if alone else collective
-        elastic.train(self._config, self._training, self._split, self._standing, place, used, self)
+        used, training = None if alone else collective, self._training
+        if self._config.largest_batch:
+            position = self._standing.position
+            size = order.batch_size or position.batch_size or self._config.batch_size
+            self._standing.position = replace(position, batch_size=size)
+            training = loop.sized(training, size)
+        elastic.train(self._config, training, self._split, self._standing, place, used, self)
 
     def _finish(self, order: Generation) -> None:
         """Rank 0 writes the model; all wait until the end, or until a pause shows it died."""

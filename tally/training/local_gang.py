@@ -71,6 +71,10 @@ class LocalGang:
             "leave --machine out"
         )
 
+    def enlarge(self, workers: int) -> int:
+        """As Gang; processes have all of this machine's memory."""
+        return 0
+
     def finish_move(self) -> None:
         """As Gang; there is never a move."""
 

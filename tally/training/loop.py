@@ -5,14 +5,14 @@ examples divided by the step's true size, so that shares of a step add up to the
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from tally.data.format import Array, Meta
 from tally.errors import SpecError
-from tally.training import alone, devices, gradients, lstm_kernel, order, parts, randomness
+from tally.training import alone, batches, devices, gradients, lstm_kernel, order, parts, randomness
 from tally.training.gradients import Problem, losses_by_example
 from tally.training.moment import Moment as Moment
 from tally.training.moment import StepPlan as StepPlan
@@ -35,6 +35,7 @@ class Training:
         problem: what is traced.
         strategy: over several accelerators of this worker, or None.
         traced: TensorFlow's functions by name, made when they are first needed.
+        base_rate: the learning rate at the user's batch; None where a schedule says it.
     """
 
     model: Any
@@ -43,6 +44,7 @@ class Training:
     problem: Problem
     strategy: Any | None = None
     traced: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    base_rate: float | None = None
 
 
 def prepare(model: Any, meta: Meta, plan: StepPlan) -> Training:
@@ -59,7 +61,13 @@ def prepare(model: Any, meta: Meta, plan: StepPlan) -> Training:
     randomness.generator_for_all()
     losses = losses_by_example(model.loss if compiled else None, len(meta.class_names))
     problem = Problem(model, optimizer, losses, meta, plan.seed)
-    training = Training(model, optimizer, plan, problem, devices.current())
+    rate = _constant_rate(optimizer)
+    training = Training(model, optimizer, plan, problem, devices.current(), base_rate=rate)
+    if plan.batches and rate is None:
+        raise SpecError(
+            "batch=adaptive: expected an optimizer with a constant learning rate, which grows with "
+            "the batch, got a schedule; give model() a number, or leave batch=fixed"
+        )
     if plan.deterministic:
         _shards(training)
     elif training.strategy:
@@ -67,6 +75,30 @@ def prepare(model: Any, meta: Meta, plan: StepPlan) -> Training:
     else:
         _lone(training)
     return training
+
+
+def sized(training: Training, batch_size: int) -> Training:
+    """The same training with steps of another global batch; variables and functions are shared."""
+    return replace(training, plan=replace(training.plan, batch_size=batch_size))
+
+
+def use_rate(training: Training, noise_scale_examples: float, base_batch: int) -> None:
+    """Set the learning rate for the training's batch.
+
+    Args:
+        training: its base_rate is a number.
+        noise_scale_examples: nan where it is not known.
+        base_batch: the user's batch, that the rate was given for.
+    """
+    import keras
+
+    assert training.base_rate is not None
+    sgd = isinstance(training.optimizer, keras.optimizers.SGD)
+    factor = batches.rate_factor(
+        "adascale" if sgd else "root", noise_scale_examples, base_batch, training.plan.batch_size
+    )
+    if rate_of(training.optimizer) != np.float32(training.base_rate * factor):
+        training.optimizer.learning_rate = training.base_rate * factor
 
 
 def run(training: Training, x: Array, y: Array, epoch: int, offset: int) -> tuple[Array, Array]:
@@ -90,7 +122,9 @@ def run(training: Training, x: Array, y: Array, epoch: int, offset: int) -> tupl
     return losses.numpy()[:done], correct.numpy()[:done]
 
 
-def compute(training: Training, x: Array, y: Array, moment: Moment, flags: Array) -> Any:
+def compute(
+    training: Training, x: Array, y: Array, moment: Moment, flags: Array, measured: bool = False
+) -> Any:
     """This rank's part of a step; changes no variable.
 
     Args:
@@ -98,6 +132,7 @@ def compute(training: Training, x: Array, y: Array, moment: Moment, flags: Array
         x, y: the examples of `rows`, x as stored.
         moment: which step, and whose part of it.
         flags: float32 (2,): added up over the ranks.
+        measured: the gradients' noise, even if it is not this step's turn.
 
     Returns:
         A float32 tensor (size,), laid out as tally.training.parts says; in deterministic mode an
@@ -106,7 +141,7 @@ def compute(training: Training, x: Array, y: Array, moment: Moment, flags: Array
     import tensorflow as tf
 
     plan, (first, _) = training.plan, rows(training.plan, moment)
-    measured = moment.offset // plan.batch_size % NOISE_STEPS == 0
+    measured = measured or moment.offset // plan.batch_size % NOISE_STEPS == 0
     where = [moment.epoch, moment.offset + first, moment.examples, measured]
     if plan.deterministic:
         return _shard_rows(training, x, y, moment, np.array(where, np.int64), flags)
@@ -155,23 +190,32 @@ def warm(training: Training) -> None:
 
     It takes real steps on zeros, and puts back every variable as it was.
     """
-    plan, meta = training.plan, training.problem.meta
     kept = {name: v.numpy() for name, v in variables(training).items()}
+    met: set[int] = set()
+    for batch_size in training.plan.batches or (training.plan.batch_size,):
+        _warm_batch(sized(training, batch_size), met)
+    for name, variable in variables(training).items():
+        variable.assign(kept[name])
+
+
+def _warm_batch(training: Training, met: set[int]) -> None:
+    """Every shape of one global batch; `met` are those that were met before."""
+    plan, meta = training.plan, training.problem.meta
     x = np.zeros((plan.batch_size, *meta.input_shape), meta.input_dtype)
     y = np.zeros(plan.batch_size, np.int32)
     if not plan.deterministic:
         run(training, x, y, 0, 0)
-    met = set()
-    for world_size in range(1, plan.max_workers + 1):
+    halves = 2 if plan.batches and plan.virtual_shards > 1 else 1  # as a lone worker measures noise
+    most = max(plan.max_workers, halves)
+    for world_size in range(1, most + 1):
         moment = Moment(0, 0, plan.batch_size, world_size - 1, world_size)
-        pad = 0 if plan.deterministic else largest_share(training.plan, world_size)
-        if (plan.max_workers > 1 or plan.deterministic) and pad not in met:
+        shards = plan.virtual_shards if plan.deterministic else world_size
+        pad = largest_share(training.plan, shards)
+        if (most > 1 or plan.deterministic) and pad not in met:
             met.add(pad)
             first, last = rows(plan, moment)
             vector = compute(training, x[first:last], y[first:last], moment, np.zeros(2, "f4"))
             apply(training, vector.sum(0) if plan.deterministic else vector)
-    for name, variable in variables(training).items():
-        variable.assign(kept[name])
 
 
 def variables(training: Training) -> dict[str, Any]:
@@ -200,6 +244,22 @@ def assign(targets: dict[str, Any], tensors: dict[str, Array], where: str) -> No
         variable.assign(tensors[name])
 
 
+def _constant_rate(optimizer: Any) -> float | None:
+    """The learning rate, where no schedule says it."""
+    import keras
+
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    scheduled = isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+    return None if scheduled else rate_of(inner)
+
+
+def rate_of(optimizer: Any) -> float:
+    """The optimizer's learning rate now, its variable mirrored over several devices or not."""
+    import tensorflow as tf
+
+    return float(tf.convert_to_tensor(optimizer.learning_rate))
+
+
 def _traced(
     training: Training, name: str, trace: Callable[[], Callable[..., Any]]
 ) -> Callable[..., Any]:
@@ -210,7 +270,9 @@ def _traced(
 
 def _lone(training: Training) -> Callable[..., Any]:
     batch_size = training.plan.batch_size
-    return _traced(training, "lone", lambda: alone.trace_steps(training.problem, batch_size))
+    return _traced(
+        training, f"lone {batch_size}", lambda: alone.trace_steps(training.problem, batch_size)
+    )
 
 
 def _part(training: Training, world_size: int) -> Callable[..., Any]:
@@ -246,7 +308,8 @@ def _run_spread(
 def _shards(training: Training) -> Callable[..., Any]:
     plan = training.plan
     pad = largest_share(plan, plan.virtual_shards)  # of one shard
-    return _traced(training, "shards", lambda: parts.trace_shards(training.problem, pad))
+    name = f"shards {pad}" if lstm_kernel.fitting(training.model) else "shards"
+    return _traced(training, name, lambda: parts.trace_shards(training.problem, pad))
 
 
 def _shard_rows(

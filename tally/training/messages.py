@@ -22,6 +22,8 @@ class WorkerConfig:
             as in tally.spec.
         max_workers: the most there may ever be: shapes up to that are compiled beforehand.
         collective: "mesh", or "multiworker": TensorFlow's own.
+        largest_batch: the global batch may grow up to so many examples; 0 where it is fixed.
+        start_weights: a path or URL of weights to begin with; "": new ones.
         cores: threads a worker computes with; 0 for all of the machine.
         checkpoint_folder: a path or URL where checkpoints are looked for and kept.
         model_folder: a path or URL where the trained model goes.
@@ -43,6 +45,8 @@ class WorkerConfig:
     deterministic: bool = False
     max_workers: int = 1
     collective: str = "mesh"
+    largest_batch: int = 0
+    start_weights: str = ""
     cores: int = 0
     parent_pid: int = 0
     silent_seconds: float = 30.0
@@ -92,7 +96,11 @@ class Started:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the whole training is; loss and accuracy are the epoch's so far."""
+    """How far the whole training is; loss and accuracy are the epoch's so far.
+
+    `done_examples` is progress, in examples at the user's batch; `trained_examples` is how many
+    were computed for it, more where the batch has grown.
+    """
 
     done_examples: int
     total_examples: int
@@ -100,6 +108,7 @@ class Progress:
     loss: float
     accuracy: float
     examples_per_second: float
+    trained_examples: int = 0
 
 
 @dataclass(frozen=True)

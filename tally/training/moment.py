@@ -18,6 +18,7 @@ class StepPlan:
         deterministic: compute each virtual shard by itself, for weights that are the same bit by
             bit with any number of workers.
         max_workers: the largest gang that this worker may meet.
+        batches: global batches that may come, batch_size among them; none where it is fixed.
     """
 
     batch_size: int
@@ -26,6 +27,7 @@ class StepPlan:
     virtual_shards: int = 12
     deterministic: bool = False
     max_workers: int = 1
+    batches: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

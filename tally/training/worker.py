@@ -165,7 +165,7 @@ def prepared(config: WorkerConfig, dataset: Any) -> tuple[Any, dict[str, float]]
 
 
 def _traced(config: WorkerConfig, dataset: Any, model: Any) -> Any:
-    from tally.training import loop
+    from tally.training import batches, loop
 
     plan = loop.StepPlan(
         batch_size=config.batch_size,
@@ -174,10 +174,13 @@ def _traced(config: WorkerConfig, dataset: Any, model: Any) -> Any:
         virtual_shards=config.virtual_shards,
         deterministic=config.deterministic,
         max_workers=config.max_workers,
+        batches=batches.reachable(config.batch_size, config.largest_batch)
+        if config.largest_batch
+        else (),
     )
     try:
         training = loop.prepare(model, dataset.meta, plan)
-        if config.max_workers > 1:
+        if config.max_workers > 1 or plan.batches:
             loop.warm(training)
     except TallyError:
         raise

@@ -36,7 +36,7 @@ def model():
 """
 EPOCHS, BATCH = 6, 32
 STEPS = EPOCHS * -(-EXAMPLES // BATCH)
-SCHEDULES, GANGS = 80, 2
+SCHEDULES, GANGS = 56, 2
 HANGS_SECONDS = 90.0
 AT_MESSAGES = (
     "cut", "reset", "half_open", "stall", "slow", "late", "duplicate", "drop", "swap", "replay",

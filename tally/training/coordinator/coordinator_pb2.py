@@ -27,15 +27,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x63oordinator.proto\x12\x14tally.coordinator.v1\"I\n\x0bJoinRequest\x12\x0e\n\x06schema\x18\x01 \x01(\r\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\x0b\n\x03uid\x18\x03 \x01(\t\x12\r\n\x05nonce\x18\x04 \x01(\x0c\"\xd2\x01\n\x05Order\x12\x30\n\x07welcome\x18\x01 \x01(\x0b\x32\x1d.tally.coordinator.v1.WelcomeH\x00\x12,\n\x05pause\x18\x02 \x01(\x0b\x32\x1b.tally.coordinator.v1.PauseH\x00\x12\x36\n\ngeneration\x18\x03 \x01(\x0b\x32 .tally.coordinator.v1.GenerationH\x00\x12(\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x19.tally.coordinator.v1.EndH\x00\x42\x07\n\x05order\"^\n\x07Welcome\x12\x13\n\x0b\x63onfig_json\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63oordinator\x18\x03 \x01(\x0c\x12\x19\n\x11heartbeat_seconds\x18\x04 \x01(\x01\"+\n\x05Pause\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x0e\n\x06urgent\x18\x02 \x01(\x08\"{\n\nGeneration\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x0c\n\x04rank\x18\x02 \x01(\r\x12\x11\n\taddresses\x18\x03 \x03(\t\x12\x0b\n\x03key\x18\x04 \x01(\x0c\x12\r\n\x05\x64onor\x18\x05 \x01(\r\x12\r\n\x05\x66resh\x18\x06 \x01(\x08\x12\r\n\x05order\x18\x07 \x01(\t\"&\n\x03\x45nd\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xba\x01\n\x0bObservation\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x0c\n\x04step\x18\x02 \x01(\x04\x12\x1b\n\x13\x65xamples_per_second\x18\x03 \x01(\x01\x12\x14\n\x0cstep_seconds\x18\x04 \x01(\x01\x12\x14\n\x0csync_seconds\x18\x05 \x01(\x01\x12\x14\n\x0cwait_seconds\x18\x06 \x01(\x01\x12\x0c\n\x04loss\x18\x07 \x01(\x01\x12\x1c\n\x14gradient_noise_scale\x18\x08 \x01(\x01\"\x81\x02\n\x10HeartbeatRequest\x12\x0e\n\x06member\x18\x01 \x01(\x0c\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12*\n\x05phase\x18\x03 \x01(\x0e\x32\x1b.tally.coordinator.v1.Phase\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x0c\n\x04step\x18\x05 \x01(\x03\x12\x11\n\thas_state\x18\x06 \x01(\x08\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\x36\n\x0bobservation\x18\x08 \x01(\x0b\x32!.tally.coordinator.v1.Observation\x12\x12\n\nfirst_line\x18\t \x01(\x04\x12\r\n\x05lines\x18\n \x03(\x0c\".\n\x0eHeartbeatReply\x12\r\n\x05known\x18\x01 \x01(\x08\x12\r\n\x05lines\x18\x02 \x01(\x04\".\n\x0cLeaveRequest\x12\x0e\n\x06member\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x0c\n\nLeaveReply\"6\n\rResizeRequest\x12\x0f\n\x07workers\x18\x01 \x01(\r\x12\x14\n\x0cmachine_type\x18\x02 \x01(\t\"\r\n\x0bResizeReply\",\n\x0c\x46\x65tchRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"<\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\x06\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x04*:\n\x05Phase\x12\x0b\n\x07JOINING\x10\x00\x12\t\n\x05READY\x10\x01\x12\x0c\n\x08TRAINING\x10\x02\x12\x0b\n\x07RESTING\x10\x03\x32\x9f\x03\n\x0b\x43oordinator\x12H\n\x04Join\x12!.tally.coordinator.v1.JoinRequest\x1a\x1b.tally.coordinator.v1.Order0\x01\x12Y\n\tHeartbeat\x12&.tally.coordinator.v1.HeartbeatRequest\x1a$.tally.coordinator.v1.HeartbeatReply\x12M\n\x05Leave\x12\".tally.coordinator.v1.LeaveRequest\x1a .tally.coordinator.v1.LeaveReply\x12P\n\x06Resize\x12#.tally.coordinator.v1.ResizeRequest\x1a!.tally.coordinator.v1.ResizeReply\x12J\n\x05\x46\x65tch\x12\".tally.coordinator.v1.FetchRequest\x1a\x1b.tally.coordinator.v1.Chunk0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x63oordinator.proto\x12\x14tally.coordinator.v1\"I\n\x0bJoinRequest\x12\x0e\n\x06schema\x18\x01 \x01(\r\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\x0b\n\x03uid\x18\x03 \x01(\t\x12\r\n\x05nonce\x18\x04 \x01(\x0c\"\xd2\x01\n\x05Order\x12\x30\n\x07welcome\x18\x01 \x01(\x0b\x32\x1d.tally.coordinator.v1.WelcomeH\x00\x12,\n\x05pause\x18\x02 \x01(\x0b\x32\x1b.tally.coordinator.v1.PauseH\x00\x12\x36\n\ngeneration\x18\x03 \x01(\x0b\x32 .tally.coordinator.v1.GenerationH\x00\x12(\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x19.tally.coordinator.v1.EndH\x00\x42\x07\n\x05order\"^\n\x07Welcome\x12\x13\n\x0b\x63onfig_json\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63oordinator\x18\x03 \x01(\x0c\x12\x19\n\x11heartbeat_seconds\x18\x04 \x01(\x01\"+\n\x05Pause\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x0e\n\x06urgent\x18\x02 \x01(\x08\"\x8f\x01\n\nGeneration\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x0c\n\x04rank\x18\x02 \x01(\r\x12\x11\n\taddresses\x18\x03 \x03(\t\x12\x0b\n\x03key\x18\x04 \x01(\x0c\x12\r\n\x05\x64onor\x18\x05 \x01(\r\x12\r\n\x05\x66resh\x18\x06 \x01(\x08\x12\r\n\x05order\x18\x07 \x01(\t\x12\x12\n\nbatch_size\x18\x08 \x01(\r\"&\n\x03\x45nd\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xba\x01\n\x0bObservation\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x0c\n\x04step\x18\x02 \x01(\x04\x12\x1b\n\x13\x65xamples_per_second\x18\x03 \x01(\x01\x12\x14\n\x0cstep_seconds\x18\x04 \x01(\x01\x12\x14\n\x0csync_seconds\x18\x05 \x01(\x01\x12\x14\n\x0cwait_seconds\x18\x06 \x01(\x01\x12\x0c\n\x04loss\x18\x07 \x01(\x01\x12\x1c\n\x14gradient_noise_scale\x18\x08 \x01(\x01\"\x81\x02\n\x10HeartbeatRequest\x12\x0e\n\x06member\x18\x01 \x01(\x0c\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12*\n\x05phase\x18\x03 \x01(\x0e\x32\x1b.tally.coordinator.v1.Phase\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x0c\n\x04step\x18\x05 \x01(\x03\x12\x11\n\thas_state\x18\x06 \x01(\x08\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\x36\n\x0bobservation\x18\x08 \x01(\x0b\x32!.tally.coordinator.v1.Observation\x12\x12\n\nfirst_line\x18\t \x01(\x04\x12\r\n\x05lines\x18\n \x03(\x0c\".\n\x0eHeartbeatReply\x12\r\n\x05known\x18\x01 \x01(\x08\x12\r\n\x05lines\x18\x02 \x01(\x04\".\n\x0cLeaveRequest\x12\x0e\n\x06member\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x0c\n\nLeaveReply\"6\n\rResizeRequest\x12\x0f\n\x07workers\x18\x01 \x01(\r\x12\x14\n\x0cmachine_type\x18\x02 \x01(\t\"\r\n\x0bResizeReply\",\n\x0c\x46\x65tchRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"<\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\x06\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x04*:\n\x05Phase\x12\x0b\n\x07JOINING\x10\x00\x12\t\n\x05READY\x10\x01\x12\x0c\n\x08TRAINING\x10\x02\x12\x0b\n\x07RESTING\x10\x03\x32\x9f\x03\n\x0b\x43oordinator\x12H\n\x04Join\x12!.tally.coordinator.v1.JoinRequest\x1a\x1b.tally.coordinator.v1.Order0\x01\x12Y\n\tHeartbeat\x12&.tally.coordinator.v1.HeartbeatRequest\x1a$.tally.coordinator.v1.HeartbeatReply\x12M\n\x05Leave\x12\".tally.coordinator.v1.LeaveRequest\x1a .tally.coordinator.v1.LeaveReply\x12P\n\x06Resize\x12#.tally.coordinator.v1.ResizeRequest\x1a!.tally.coordinator.v1.ResizeReply\x12J\n\x05\x46\x65tch\x12\".tally.coordinator.v1.FetchRequest\x1a\x1b.tally.coordinator.v1.Chunk0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'coordinator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PHASE']._serialized_start=1375
-  _globals['_PHASE']._serialized_end=1433
+  _globals['_PHASE']._serialized_start=1396
+  _globals['_PHASE']._serialized_end=1454
   _globals['_JOINREQUEST']._serialized_start=43
   _globals['_JOINREQUEST']._serialized_end=116
   _globals['_ORDER']._serialized_start=119
@@ -44,28 +44,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WELCOME']._serialized_end=425
   _globals['_PAUSE']._serialized_start=427
   _globals['_PAUSE']._serialized_end=470
-  _globals['_GENERATION']._serialized_start=472
-  _globals['_GENERATION']._serialized_end=595
-  _globals['_END']._serialized_start=597
-  _globals['_END']._serialized_end=635
-  _globals['_OBSERVATION']._serialized_start=638
-  _globals['_OBSERVATION']._serialized_end=824
-  _globals['_HEARTBEATREQUEST']._serialized_start=827
-  _globals['_HEARTBEATREQUEST']._serialized_end=1084
-  _globals['_HEARTBEATREPLY']._serialized_start=1086
-  _globals['_HEARTBEATREPLY']._serialized_end=1132
-  _globals['_LEAVEREQUEST']._serialized_start=1134
-  _globals['_LEAVEREQUEST']._serialized_end=1180
-  _globals['_LEAVEREPLY']._serialized_start=1182
-  _globals['_LEAVEREPLY']._serialized_end=1194
-  _globals['_RESIZEREQUEST']._serialized_start=1196
-  _globals['_RESIZEREQUEST']._serialized_end=1250
-  _globals['_RESIZEREPLY']._serialized_start=1252
-  _globals['_RESIZEREPLY']._serialized_end=1265
-  _globals['_FETCHREQUEST']._serialized_start=1267
-  _globals['_FETCHREQUEST']._serialized_end=1311
-  _globals['_CHUNK']._serialized_start=1313
-  _globals['_CHUNK']._serialized_end=1373
-  _globals['_COORDINATOR']._serialized_start=1436
-  _globals['_COORDINATOR']._serialized_end=1851
+  _globals['_GENERATION']._serialized_start=473
+  _globals['_GENERATION']._serialized_end=616
+  _globals['_END']._serialized_start=618
+  _globals['_END']._serialized_end=656
+  _globals['_OBSERVATION']._serialized_start=659
+  _globals['_OBSERVATION']._serialized_end=845
+  _globals['_HEARTBEATREQUEST']._serialized_start=848
+  _globals['_HEARTBEATREQUEST']._serialized_end=1105
+  _globals['_HEARTBEATREPLY']._serialized_start=1107
+  _globals['_HEARTBEATREPLY']._serialized_end=1153
+  _globals['_LEAVEREQUEST']._serialized_start=1155
+  _globals['_LEAVEREQUEST']._serialized_end=1201
+  _globals['_LEAVEREPLY']._serialized_start=1203
+  _globals['_LEAVEREPLY']._serialized_end=1215
+  _globals['_RESIZEREQUEST']._serialized_start=1217
+  _globals['_RESIZEREQUEST']._serialized_end=1271
+  _globals['_RESIZEREPLY']._serialized_start=1273
+  _globals['_RESIZEREPLY']._serialized_end=1286
+  _globals['_FETCHREQUEST']._serialized_start=1288
+  _globals['_FETCHREQUEST']._serialized_end=1332
+  _globals['_CHUNK']._serialized_start=1334
+  _globals['_CHUNK']._serialized_end=1394
+  _globals['_COORDINATOR']._serialized_start=1457
+  _globals['_COORDINATOR']._serialized_end=1872
 # @@protoc_insertion_point(module_scope)

@@ -66,7 +66,7 @@ class Pause(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., urgent: _Optional[bool] = ...) -> None: ...
 
 class Generation(_message.Message):
-    __slots__ = ("generation", "rank", "addresses", "key", "donor", "fresh", "order")
+    __slots__ = ("generation", "rank", "addresses", "key", "donor", "fresh", "order", "batch_size")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +74,7 @@ class Generation(_message.Message):
     DONOR_FIELD_NUMBER: _ClassVar[int]
     FRESH_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     generation: int
     rank: int
     addresses: _containers.RepeatedScalarFieldContainer[str]
@@ -81,7 +82,8 @@ class Generation(_message.Message):
     donor: int
     fresh: bool
     order: str
-    def __init__(self, generation: _Optional[int] = ..., rank: _Optional[int] = ..., addresses: _Optional[_Iterable[str]] = ..., key: _Optional[bytes] = ..., donor: _Optional[int] = ..., fresh: _Optional[bool] = ..., order: _Optional[str] = ...) -> None: ...
+    batch_size: int
+    def __init__(self, generation: _Optional[int] = ..., rank: _Optional[int] = ..., addresses: _Optional[_Iterable[str]] = ..., key: _Optional[bytes] = ..., donor: _Optional[int] = ..., fresh: _Optional[bool] = ..., order: _Optional[str] = ..., batch_size: _Optional[int] = ...) -> None: ...
 
 class End(_message.Message):
     __slots__ = ("reason", "message")

@@ -25,12 +25,14 @@ class Generation:
         donor: the rank whose state all take over.
         fresh: nobody has state: the donor starts from the newest checkpoint.
         order: "stop" forms nothing: the donor saves a checkpoint, then all end.
+        batch_size: the global batch from now on, in examples; 0 leaves it as it is.
     """
 
     membership: Membership
     donor: int
     fresh: bool
     order: Literal["train", "stop"]
+    batch_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,13 @@ class Ready:
 
 @dataclass(frozen=True)
 class Formed:
-    """A generation trains from now on; `workers` by rank, `donor` a rank."""
+    """A generation trains from now on; `workers` by rank, `donor` a rank, `batch_size` ordered."""
 
     generation: int
     workers: tuple[str, ...]
     donor: int
     fresh: bool
+    batch_size: int = 0
 
 
 @dataclass(frozen=True)

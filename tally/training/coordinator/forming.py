@@ -120,7 +120,8 @@ def _pause_if_wanted(turn: Turn) -> None:
         _pause(turn, urgent=False)
         return
     wanted = {life.member for life in chosen(state)}
-    if state.finishing or wanted == set(state.members):
+    same = wanted == set(state.members) and state.batch_size == state.formed_batch_size
+    if state.finishing or same:
         turn.state = replace(state, change_seconds=None)
         return
     since = turn.now_seconds if state.change_seconds is None else state.change_seconds
@@ -167,7 +168,7 @@ def _train(turn: Turn, picked: tuple[Life, ...]) -> None:
     donor, fresh = _donor(picked)
     form = _form(turn, picked, donor, fresh, stopping=False)
     names = tuple(life.worker for life in picked)
-    turn.decisions += [form, Tell(Formed(form.generation, names, donor, fresh))]
+    turn.decisions += [form, Tell(Formed(form.generation, names, donor, fresh, form.batch_size))]
     members = set(turn.state.members)
     for life in turn.state.lives.values():
         out = life.member in former or life.leaving or life.surplus
@@ -207,6 +208,7 @@ def _form(turn: Turn, lives: tuple[Life, ...], donor: int, fresh: bool, *, stopp
         lives={**state.lives, **{life.member: life for life in members}},
         members=tuple(life.member for life in members),
         order="stop" if stopping else "train",
+        formed_batch_size=state.batch_size,
         lost=False,
         unfinished=stopping,
         finishing=False,
@@ -214,7 +216,7 @@ def _form(turn: Turn, lives: tuple[Life, ...], donor: int, fresh: bool, *, stopp
         change_seconds=None,
         ready_seconds=None,
     )
-    return Form(generation, members, donor, fresh, turn.state.order)
+    return Form(generation, members, donor, fresh, turn.state.order, state.batch_size)
 
 
 def _members(state: State) -> tuple[Life, ...]:

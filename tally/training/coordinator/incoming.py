@@ -48,7 +48,11 @@ class Incoming:
         membership = Membership(made.generation, made.rank, tuple(made.addresses), made.key)
         stops = made.order == "stop"
         self.order = Generation(
-            membership, made.donor, made.fresh, order="stop" if stops else "train"
+            membership,
+            made.donor,
+            made.fresh,
+            order="stop" if stops else "train",
+            batch_size=made.batch_size,
         )
         self.generation = made.generation
         return True

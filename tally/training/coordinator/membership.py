@@ -145,6 +145,11 @@ def resize(state: State, now_seconds: float, workers: int) -> Outcome:
     return _decided(turn)
 
 
+def rebatch(state: State, now_seconds: float, batch_size: int) -> Outcome:
+    """Train with this global batch from the next generation on."""
+    return _decided(Turn(replace(state, batch_size=batch_size), now_seconds))
+
+
 def stop(state: State, now_seconds: float) -> Outcome:
     """End the training in good order: pause, rest, a checkpoint; no generation trains after it."""
     turn = Turn(replace(state, stopping=True), now_seconds)

@@ -113,6 +113,10 @@ class Coordinator:
         """Have so many members from now on: those with the lowest indexes."""
         self.apply(lambda state, now: membership.resize(state, now, workers))
 
+    def rebatch(self, batch_size: int) -> None:
+        """Have another global batch, in examples, from the next generation on."""
+        self.apply(lambda state, now: membership.rebatch(state, now, batch_size))
+
     def stop(self) -> None:
         """End the training in good order: its last members save a checkpoint."""
         self.apply(membership.stop)
@@ -227,6 +231,7 @@ class Coordinator:
                 donor=form.donor,
                 fresh=form.fresh,
                 order=form.order,
+                batch_size=form.batch_size,
             )
             self._send(life.member, pb.Order(generation=generation))
 

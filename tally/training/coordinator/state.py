@@ -101,6 +101,8 @@ class State:
         change_seconds: when a planned change was first wanted.
         ready_seconds: when, without a generation, the first worker was ready.
         stopping: no generation is to train any more.
+        batch_size: the global batch that was asked for; 0 for that of the config.
+        formed_batch_size: that of the newest generation.
         over: `End` for all that is left to say, now and to whoever joins.
         dropped: uid and nonce of lives that were left behind of late: they do not come back.
     """
@@ -118,6 +120,8 @@ class State:
     change_seconds: float | None = None
     ready_seconds: float | None = None
     stopping: bool = False
+    batch_size: int = 0
+    formed_batch_size: int = 0
     over: Reason | None = None
     dropped: tuple[tuple[str, bytes], ...] = ()
 
@@ -155,6 +159,7 @@ class Form:
     donor: int
     fresh: bool
     order: Literal["train", "stop"]
+    batch_size: int = 0
 
 
 @dataclass(frozen=True)

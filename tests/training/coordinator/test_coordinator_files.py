@@ -164,22 +164,45 @@ def test_an_offset_past_the_end_is_the_end_and_checksums_are_of_each_piece(
     channel.close()
 
 
-def test_readers_that_stall_are_cut_off_and_make_room(make: Callable[..., Coordinator]) -> None:
-    coordinator = make(limits=Limits(fetches=2, fetch_stalled_seconds=0.5))
-    channel = wire.open_channel(coordinator.address, None)
-    fetch, request = wire.call(channel, "Fetch"), pb.FetchRequest(name="train/x.npy")
-    stalled = [fetch(request, metadata=wire.bearer(TOKEN)) for _ in range(2)]
-    for stream in stalled:
-        next(stream)
-    third = fetch(request, metadata=wire.bearer(TOKEN))
+@pytest.fixture
+def stall() -> Iterator[Callable[[Coordinator], list[Any]]]:
+    """So many readers as there is room for, each of which takes one piece and then no more."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(coordinator: Coordinator) -> list[Any]:
+            channel = wire.open_channel(coordinator.address, None)
+            stack.callback(channel.close)
+            fetch, request = wire.call(channel, "Fetch"), pb.FetchRequest(name="train/x.npy")
+            streams = [fetch(request, metadata=wire.bearer(TOKEN)) for _ in range(2)]
+            for stream in streams:
+                next(stream)
+            return [*streams, fetch(request, metadata=wire.bearer(TOKEN))]
+
+        yield begin
+
+
+def test_one_reader_too_many_is_refused(
+    make: Callable[..., Coordinator], stall: Callable[[Coordinator], list[Any]]
+) -> None:
+    *_, third = stall(make(limits=Limits(fetches=2)))
     with pytest.raises(grpc.RpcError) as caught:
         next(third)
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_readers_that_stall_are_cut_off_and_make_room(
+    make: Callable[..., Coordinator], stall: Callable[[Coordinator], list[Any]]
+) -> None:
+    coordinator = make(limits=Limits(fetches=2, fetch_stalled_seconds=0.5))
+    *stalled, _ = stall(coordinator)
     member = Member(coordinator.address, TOKEN, "0", "u")
     member.join()
     assert len(b"".join(member.fetch("train/x.npy"))) == SIZE_BYTES  # it tries again until then
     member.close()
-    channel.close()
+    for stream in stalled:
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stream)
+        assert caught.value.code() == grpc.StatusCode.CANCELLED
 
 
 @pytest.fixture(scope="module")
