@@ -1,11 +1,11 @@
 # Every target is a line of `tally`; `make help` lists them. Values (PIPELINE, SET, RUN, …) reach it
 # through the environment and are never expanded here: `CRON="* * …"` would glob.
 .DEFAULT_GOAL := help
-.PHONY: help submit watch resume cancel resize reap runs logs compare bill report compile doctor \
+.PHONY: help champion rollback compress evaluate quote submit watch resume cancel resize reap runs logs compare bill report compile doctor \
 	test test-deps test-slow test-cluster test-cluster-slow test-focus lint bench cluster-up cluster-down images \
 	export-focus deploy undeploy schedule \
 	lock venv venv-dev clean
-VALUES := PIPELINE SET RUN WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT CRON OVERLAY IMAGES WAIT FORCE BASE REGISTRY PUSH ACCELERATOR BUILDER
+VALUES := MODEL TO DATA PIPELINE SET RUN ACCURACY AGAIN YES WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT CRON OVERLAY IMAGES WAIT FORCE BASE REGISTRY PUSH ACCELERATOR BUILDER
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 unexport MAKEFLAGS MFLAGS
@@ -15,7 +15,9 @@ PYTHON := .venv/bin/python
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-submit: venv ## run a pipeline: PIPELINE=cnn|rnn|path/to/mine.py [SET="epochs=5 seed=1"] [JSON=1]
+quote: venv ## what a run would cost at every size: PIPELINE=cnn [SET=…]; or how far quotes were off: ACCURACY=1 [JSON=1]
+	@$(TALLY) quote
+submit: venv ## run a pipeline: PIPELINE=cnn|rnn|path/to/mine.py [SET="epochs=5 seed=1"] [YES=1 JSON=1]
 	@$(TALLY) submit
 resume: venv ## go on with a run that did not finish: RUN=id
 	@$(TALLY) resume
@@ -39,6 +41,14 @@ export-focus: venv ## all charges as FOCUS 1.2 CSV [OUT=focus.csv SINCE=day UNTI
 	@$(TALLY) export focus
 report: venv ## one HTML page with plots: RUN=id
 	@$(TALLY) report
+compress: venv ## smaller models of a run's model, measured: RUN=id [SET="candidates=int8" OUT=folder JSON=1]
+	@$(TALLY) compress
+evaluate: venv ## how good a model is on a dataset: MODEL=file.tflite|run|name DATA=dataset [JSON=1]
+	@$(TALLY) evaluate
+champion: venv ## which version of each model is champion [MODEL=name JSON=1]
+	@$(TALLY) champion
+rollback: venv ## make an earlier champion champion again: MODEL=name [TO=version]
+	@$(TALLY) rollback
 compile: venv ## Kubeflow IR YAML: PIPELINE=cnn
 	@$(TALLY) compile
 schedule: venv ## run a pipeline again and again on a cluster: PIPELINE=cnn CRON="0 0 3 * * *" [SET=…]
@@ -74,7 +84,7 @@ lint: venv-dev ## ruff, mypy --strict, import-linter
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache --verbose >.venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 bench: venv-dev ## side-by-side measurements, each checked against its target
-	@for name in train metering ledger overhead submit; do $(PYTHON) -m bench.$$name --check || exit 1; done
+	@for name in train metering ledger overhead submit steptime compress; do $(PYTHON) -m bench.$$name --check || exit 1; done
 lock: ## make the .lock files anew (needs uv)
 	@sh scripts/lock.sh
 

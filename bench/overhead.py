@@ -77,6 +77,7 @@ def run(home: Path, epochs: str) -> dict[str, float]:
         "submit: start, checks, Kubeflow": float(lines["submit", "startup"]),
         "prepare: start": float(lines["prepare", "startup"]),
         "prepare: validate, make or reuse": float(lines["prepare", "work"]),
+        "plan: the step": float(lines["plan", "startup"]) + float(lines["plan", "work"]),
         "train: worker imports TensorFlow": ready["import"],
         "train: worker builds and traces": startup - ready["import"],
         "train: conductor, saving the model": float(lines["train", "startup"])
@@ -84,7 +85,7 @@ def run(home: Path, epochs: str) -> dict[str, float]:
         - startup
         - training,
         "evaluate: start": float(lines["evaluate", "startup"]),
-        "evaluate: TensorFlow, predict": float(lines["evaluate", "work"]),
+        "evaluate: TensorFlow, candidates": float(lines["evaluate", "work"]),
         "bill: the step": float(lines["bill", "startup"]) + float(lines["bill", "work"]),
     }
     rows["submit: print and leave"] = wall - training - sum(rows.values())

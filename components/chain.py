@@ -1,4 +1,4 @@
-"""The chain that most pipelines are: prepare → train → evaluate, and the bill however it ends."""
+"""The chain that most pipelines are: prepare → plan → train → evaluate, and always the bill."""
 
 import inspect
 from collections.abc import Mapping
@@ -10,12 +10,13 @@ from kfp.dsl.base_component import BaseComponent
 from components.bill import bill
 from components.evaluate import evaluate
 from components.place import Place, put
+from components.plan import plan
 from components.prepare import prepare
 from components.train import train
 from tally.errors import SpecError
 from tally.spec import Spec, describe, refuse_secret, validate
 
-STEPS = ("prepare", "train", "evaluate", "bill")
+STEPS = ("prepare", "plan", "train", "evaluate", "bill")
 
 
 def chain(
@@ -47,12 +48,13 @@ def chain(
         with dsl.ExitHandler(billed, name="run"):
             prepared = prepare(pipeline=name, **dict(zip(values, arguments, strict=True)))
             folder, spec = prepared.outputs["dataset_folder"], prepared.outputs["Output"]
-            trained = train(dataset_folder=folder, spec=spec)
+            planned = plan(dataset_folder=folder, spec=spec)
+            trained = train(dataset_folder=folder, spec=spec, plan=planned.outputs["Output"])
             measured = evaluate(dataset_folder=folder, spec=spec, model=trained.outputs["model"])
-            for task in (prepared, trained, measured):
+            for task in (prepared, planned, trained, measured):
                 # KFP's cache key holds a source's URL, not its content; prepare reuses by content.
                 task.set_caching_options(False)
-        for task in (prepared, trained, measured, billed):
+        for task in (prepared, planned, trained, measured, billed):
             if place := (places or {}).get(task.name):
                 put(task, place)
 

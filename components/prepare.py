@@ -21,15 +21,33 @@ def prepare(
     checkpoint_seconds: float,
     workers: int,
     max_workers: int,
+    min_workers: int,
+    batch: str,
+    max_batch_size: int,
+    objective: str,
+    budget_usd: str,
+    deadline: str,
+    allow_listed: bool,
     virtual_shards: int,
     deterministic: bool,
     collective: str,
     machine_type: str,
     queue_seconds: float,
+    candidates: str,
+    baseline: str,
+    tuning_epochs: float,
+    promote: bool,
+    promote_margin: float,
+    max_model_bytes: int,
+    max_latency_seconds: float,
+    max_usd_per_million: float,
+    snapshot: str,
+    retrain: str,
+    start: str,
 ) -> dict:
     """Validate all parameters, then turn the source into memory-mapped shards, reused by content.
 
-    Returns the validated spec, which the later steps take whole.
+    Returns the validated spec, which the later steps take whole; `nothing_new` in it ends them.
     """
     from tally.steps.image import require
 
@@ -50,11 +68,29 @@ def prepare(
         "checkpoint_seconds": checkpoint_seconds,
         "workers": workers,
         "max_workers": max_workers,
+        "min_workers": min_workers,
+        "batch": batch,
+        "max_batch_size": max_batch_size,
+        "objective": objective,
+        "budget_usd": budget_usd,
+        "deadline": deadline,
+        "allow_listed": allow_listed,
         "virtual_shards": virtual_shards,
         "deterministic": deterministic,
         "collective": collective,
         "machine_type": machine_type,
         "queue_seconds": queue_seconds,
+        "candidates": candidates,
+        "baseline": baseline,
+        "tuning_epochs": tuning_epochs,
+        "promote": promote,
+        "promote_margin": promote_margin,
+        "max_model_bytes": max_model_bytes,
+        "max_latency_seconds": max_latency_seconds,
+        "max_usd_per_million": max_usd_per_million,
+        "snapshot": snapshot,
+        "retrain": retrain,
+        "start": start,
     }
     prepared = run(pipeline, values)
     leave_dataset(dataset_folder, prepared.folder, prepared.facts)

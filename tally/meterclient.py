@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote as quoted
+from urllib.parse import urlencode
 
 from tally.costing import documents
 from tally.costing.bill import Bill
+from tally.costing.lives import Life
 from tally.costing.quotes import Quote, RunEvent
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
@@ -54,6 +56,22 @@ class MeterClient:
         path = f"v1/runs?since={since_microseconds}&limit={limit}"
         found = self.http.answer("GET", path, None, "runs", LISTING_SECONDS)
         return [(documents.run_of(row["run"]), documents.bill_of(row["bill"])) for row in found]
+
+    def lives(
+        self, pipeline: str, since_microseconds: int = 0, namespace: str = "",
+        *, seconds: float = SECONDS,
+    ) -> list[Life]:  # fmt: skip
+        """The newest past lives of a pipeline's pods.
+
+        Args:
+            pipeline: as pods' labels have it.
+            since_microseconds: UTC.
+            namespace: whose; "" for the caller's own.
+        """
+        asked = {"pipeline": pipeline, "namespace": namespace, "since": since_microseconds}
+        path = f"v1/lives?{urlencode({name: value for name, value in asked.items() if value})}"
+        found = self.http.answer("GET", path, None, "lives", seconds)
+        return [documents.life_of(row) for row in found]
 
     def find(self, text: str) -> str:
         """The id of the one run whose id begins or ends with `text`, 6 characters or more of it."""

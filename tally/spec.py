@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from tally import limits
 from tally.errors import SpecError
 
 _SECRET = re.compile(
@@ -70,6 +71,44 @@ class Spec(BaseModel):
     max_workers: int = _parameter(
         0, "most workers a resize may ask for; 0 is as many as workers", "count", ge=0, le=256
     )
+    min_workers: int = _parameter(
+        0,
+        "fewest workers the run may be scaled to; 0 leaves it at as many as workers",
+        "count",
+        ge=0,
+        le=256,
+    )
+    batch: Literal["fixed", "adaptive"] = _parameter(
+        "fixed",
+        "adaptive lets the global batch grow with the gradient noise, the learning rate with it",
+        "name",
+    )
+    max_batch_size: int = _parameter(
+        0,
+        "largest global batch that batch=adaptive may take; 0 is eight times batch_size",
+        "examples",
+        ge=0,
+        le=1_048_576,
+    )
+    objective: Literal["balanced", "deadline", "budget"] = _parameter(
+        "balanced",
+        "least cost with the value of time; cheapest by the deadline; fastest within the budget",
+        "name",
+    )
+    budget_usd: str = _parameter(
+        "", "most that the run may cost over all its attempts; empty is no limit", "US dollars"
+    )
+    deadline: str = _parameter(
+        "",
+        "when training has to be done: a time from submit (90m, 2h30m) or a moment "
+        "(2026-12-24T18:00Z); empty is none",
+        "time",
+    )
+    allow_listed: bool = _parameter(
+        False,
+        "let the plan take a machine type that nothing was measured on over a measured one",
+        "true or false",
+    )
     virtual_shards: int = _parameter(
         12, "parts that each batch is cut into for the workers", "count", ge=1, le=256
     )
@@ -91,10 +130,99 @@ class Spec(BaseModel):
         allow_inf_nan=False,
     )
 
+    candidates: str = _parameter(
+        "float32 float16 dynamic int8 weights4",
+        "smaller models that evaluate makes and measures; pruned80+int8, two_of_four+int8 and "
+        "structured50+int8 train on; empty is none",
+        "names",
+    )
+    baseline: str = _parameter(
+        "",
+        "plain method that evaluate compares the model with on the same test split; empty is none",
+        "name",
+    )
+    tuning_epochs: float = _parameter(
+        2.0,
+        "passes over the training split for each pruned or structured candidate",
+        "count",
+        gt=0,
+        le=10_000,
+        allow_inf_nan=False,
+    )
+    promote: bool = _parameter(
+        True, "make the best candidate champion where it beats the champion", "true or false"
+    )
+    promote_margin: float = _parameter(
+        0.0,
+        "test accuracy by which a candidate has to be better, beyond chance",
+        "share",
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+    )
+    max_model_bytes: int = _parameter(
+        0, "largest .tflite file that may be champion; 0 is no limit", "bytes", ge=0, le=2**40
+    )
+    max_latency_seconds: float = _parameter(
+        0.0,
+        "longest median latency of one prediction that a champion may have; 0 is no limit",
+        "seconds",
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+    )
+    max_usd_per_million: float = _parameter(
+        0.0,
+        "most that a million predictions of a champion may cost; 0 is no limit",
+        "US dollars",
+        ge=0,
+        le=1e9,
+        allow_inf_nan=False,
+    )
+    snapshot: str = _parameter(
+        "",
+        "leave out files of the source that were written after this moment (2026-12-24T18:00Z); "
+        "empty is none",
+        "time",
+    )
+    retrain: Literal["always", "if-new-data"] = _parameter(
+        "always", "if-new-data ends at once where the champion has seen the same data", "name"
+    )
+    start: Literal["fresh", "champion"] = _parameter(
+        "fresh", "begin with new weights, or with the champion's", "name"
+    )
+
+    @property
+    def snapshot_microseconds(self) -> int | None:
+        """The moment of the snapshot (UTC); None without one."""
+        return limits.instant(self.snapshot)
+
     @property
     def most_workers(self) -> int:
         """The most workers this run may ever have."""
         return self.max_workers or self.workers
+
+    @property
+    def fewest_workers(self) -> int:
+        """The fewest that scaling may leave it."""
+        return self.min_workers or self.workers
+
+    @property
+    def elastic(self) -> bool:
+        """Whether the number of workers is Tally's to choose."""
+        return bool(self.min_workers)
+
+    @property
+    def largest_batch(self) -> int:
+        """The largest global batch this run may ever take."""
+        if self.batch == "fixed":
+            return self.batch_size
+        return self.max_batch_size or 8 * self.batch_size
+
+    @property
+    def limit_usd(self) -> float | None:
+        """The budget as a number; None for no limit."""
+        return limits.budget_usd(self.budget_usd)
 
 
 def allowed(field: FieldInfo) -> str:
@@ -167,7 +295,27 @@ def parse_settings(pairs: list[str]) -> dict[str, str]:
         if name in settings:
             raise SpecError(f"--set: expected {name} once, got it twice; leave one out")
         settings[name] = value
-    return settings
+    return _ranges(settings)
+
+
+def _ranges(settings: dict[str, str]) -> dict[str, str]:
+    """`workers=1..4` → min_workers=1, workers=1, max_workers=4.
+
+    Raises:
+        SpecError: no two whole numbers, the first above the second, or a limit given twice.
+    """
+    low, dots, high = settings.get("workers", "").partition("..")
+    if not dots:
+        return settings
+    if not (low.isdecimal() and high.isdecimal()) or not 1 <= int(low) <= int(high):
+        raise SpecError(
+            f"workers: expected fewest..most, 1 or more and the fewest first, got {low}..{high}; "
+            'pass SET="workers=1..4"'
+        )
+    for name in ("min_workers", "max_workers"):
+        if name in settings:
+            raise SpecError(f"{name}: expected once, got it in workers={low}..{high} too; leave it")
+    return settings | {"workers": low, "min_workers": low, "max_workers": high}
 
 
 def validate(where: str, values: Mapping[str, Any]) -> Spec:
@@ -201,6 +349,7 @@ def validate(where: str, values: Mapping[str, Any]) -> Spec:
             f'pass SET="{name}={field.default}"'
         ) from error
     _check_workers(where, spec)
+    _check_objective(where, spec)
     return spec
 
 
@@ -215,8 +364,39 @@ def _check_workers(where: str, spec: Spec) -> None:
             f"{where}: max_workers must be {spec.workers} (workers) or more, got "
             f'{spec.max_workers}; pass SET="max_workers={spec.workers}" or leave it out'
         )
+    if spec.fewest_workers > spec.workers:
+        raise SpecError(
+            f"{where}: min_workers must be {spec.workers} (workers) or less, got "
+            f'{spec.min_workers}; pass SET="workers={spec.min_workers}..{spec.min_workers + 1}"'
+        )
     if spec.most_workers > spec.virtual_shards:
         raise SpecError(
             f"{where}: virtual_shards must be {spec.most_workers} (workers) or more, got "
             f'{spec.virtual_shards}; pass SET="virtual_shards={spec.most_workers}" or fewer workers'
+        )
+
+
+def _check_objective(where: str, spec: Spec) -> None:
+    """Refuse an objective without what it needs, and limits that nothing can meet.
+
+    Raises:
+        SpecError: says which parameter to change.
+    """
+    try:
+        budget, deadline = spec.limit_usd, limits.moment(spec.deadline)
+        limits.instant(spec.snapshot)
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from error
+    for name, given in (("budget", budget), ("deadline", deadline)):
+        if spec.objective == name and given is None:
+            parameter = {"budget": "budget_usd=5", "deadline": "deadline=2h"}[name]
+            raise SpecError(
+                f"{where}: objective={name} expects {parameter.partition('=')[0]}, got none; "
+                f'pass SET="objective={name} {parameter}"'
+            )
+    if spec.max_batch_size and spec.max_batch_size < spec.batch_size:
+        raise SpecError(
+            f"{where}: max_batch_size must be {spec.batch_size} (batch_size) or more, got "
+            f"{spec.max_batch_size}; leave it out, or pass "
+            f'SET="max_batch_size={8 * spec.batch_size}"'
         )

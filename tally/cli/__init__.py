@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from tally.cli import money, running, schedule
+from tally.cli import models, money, running, schedule
 from tally.errors import TallyError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(running.app)
 app.add_typer(money.app)
+app.add_typer(models.app)
 app.add_typer(schedule.app, name="schedule")
 
 

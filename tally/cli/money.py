@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from tally.cli.options import JsonOption, RunArgument, SinceOption, UntilOption
+from tally.cli.options import (
+    EngineOption,
+    JsonOption,
+    RunArgument,
+    SettingsOption,
+    SinceOption,
+    UntilOption,
+    asked,
+)
 from tally.errors import SpecError
 
 if TYPE_CHECKING:
@@ -63,6 +71,49 @@ def bill(
         print(json.dumps(made.as_json()))
     else:
         Console().print(bill_table(made))
+
+
+@app.command()
+def quote(
+    pipeline: Annotated[
+        str, typer.Argument(envvar="PIPELINE", help="cnn, rnn, or a file with model(), dataset()")
+    ] = "",
+    settings: SettingsOption = None,
+    engine: EngineOption = "",
+    as_json: JsonOption = False,
+    again: Annotated[
+        bool, typer.Option("--again", envvar="AGAIN", help="measure anew what is known already")
+    ] = False,
+    accuracy: Annotated[
+        bool, typer.Option("--accuracy", envvar="ACCURACY", help="how far past quotes were off")
+    ] = False,
+) -> None:
+    """What a run would take and cost, at every size, and what would change that."""
+    from tally.reports.quote_text import accuracy_table, quote_table
+    from tally.runs import quotes
+    from tally.runs.kubeflow.settings import on_cluster
+
+    if accuracy:
+        from tally.costing.ledger import open_ledger
+
+        document, shown = quotes.accuracy(open_ledger()), accuracy_table
+    elif not pipeline:
+        raise SpecError("quote: expected a pipeline or --accuracy, got neither; pass PIPELINE=cnn")
+    elif on_cluster(engine):
+        made = quotes.of_cluster(pipeline, asked(settings))
+        if made is None:
+            raise SpecError(
+                "quote: expected a packaged dataset and model for a run on a cluster, got others; "
+                "submit it: its plan step quotes it before any worker starts"
+            )
+        document, shown = made.as_json(), quote_table
+    else:
+        made = quotes.quote(pipeline, asked(settings), again=again)
+        document, shown = made.as_json(), quote_table
+    if as_json:
+        print(json.dumps(document))
+    else:
+        Console().print(shown(document))
 
 
 @app.command()

@@ -31,6 +31,19 @@ SettingsOption = Annotated[
         help="a parameter; can be repeated [env var: SET, as a shell splits words]",
     ),
 ]
+YesOption = Annotated[
+    bool, typer.Option("--yes", envvar="YES", help="agree to the quote, whatever it is")
+]
+ConfirmOption = Annotated[
+    float,
+    typer.Option(
+        "--confirm-above",
+        envvar="TALLY_CONFIRM_ABOVE_USD",
+        min=0.0,
+        metavar="USD",
+        help="ask from here on",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", envvar="JSON", help="print JSON")]
 
 

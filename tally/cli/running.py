@@ -11,15 +11,18 @@ from rich.table import Table
 
 from tally.cli.options import (
     CancelOption,
+    ConfirmOption,
     EngineOption,
     JsonOption,
     PipelineArgument,
     RunArgument,
     SettingsOption,
+    YesOption,
     asked,
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from tally.costing.runs import RunRecord
     from tally.runs.local import Ended
 
 app = typer.Typer()
@@ -32,21 +35,29 @@ def submit(
     engine: EngineOption = "",
     as_json: JsonOption = False,
     cancel_on_interrupt: CancelOption = False,
+    yes: YesOption = False,
+    confirm_above_usd: ConfirmOption = 5.0,
 ) -> None:
     """Compile and run a pipeline, with live progress; ends with the bill."""
+    from tally.runs.consent import Consent
     from tally.runs.kubeflow.settings import on_cluster
 
+    consent = Consent(yes=yes, above_usd=confirm_above_usd)
     parameters = asked(settings)
     if on_cluster(engine):
         from tally.runs.kubeflow import ending, submitting
 
         end = submitting.submit(
-            pipeline, parameters, _console(as_json), cancel_on_interrupt=cancel_on_interrupt
+            pipeline,
+            parameters,
+            _console(as_json),
+            cancel_on_interrupt=cancel_on_interrupt,
+            consent=consent,
         )
         sys.exit(ending.say(end, as_json=as_json))
     from tally.runs import local
 
-    _print_end(local.submit(pipeline, parameters, _console(as_json)), as_json)
+    _print_end(local.submit(pipeline, parameters, _console(as_json), consent), as_json)
 
 
 @app.command()
@@ -61,12 +72,13 @@ def watch(
 
 
 @app.command()
-def resume(run: RunArgument, as_json: JsonOption = False) -> None:
-    """Go on with a run that did not finish, from its last checkpoint."""
+def resume(run: RunArgument, settings: SettingsOption = None, as_json: JsonOption = False) -> None:
+    """Go on with a run that did not finish, from its last checkpoint; SET can raise its limits."""
     from tally.costing.ledger import open_ledger
     from tally.runs import local
 
-    _print_end(local.resume(open_ledger().find_run(run).id, _console(as_json)), as_json)
+    found, parameters = open_ledger().find_run(run).id, asked(settings)
+    _print_end(local.resume(found, _console(as_json), parameters), as_json)
 
 
 @app.command()
@@ -167,9 +179,9 @@ def compile_(
     out: Annotated[Path | None, typer.Option(help="where to write the IR YAML")] = None,
 ) -> None:
     """Compile a pipeline to Kubeflow's IR YAML."""
-    from tally.runs import pipelines
+    from tally.runs.compiled import compile_to
 
-    print(pipelines.compile_to(pipeline, out))
+    print(compile_to(pipeline, out))
 
 
 @app.command()
@@ -188,8 +200,23 @@ def _console(as_json: bool) -> Console:
     return Console(stderr=as_json)
 
 
+def _outcome(run: "RunRecord") -> str:
+    """What a run that went well has come to, in a few words."""
+    from tally import storage
+
+    if "test_accuracy" not in run.metrics:
+        return "no new data: nothing was trained"
+    words = f"test accuracy {run.metrics['test_accuracy']:.2%}"
+    measured = storage.run_folder(run.id) / "evaluation.json"
+    found = json.loads(measured.read_text()) if measured.exists() else {}
+    if beside := found.get("baseline"):
+        words += f" (baseline {beside['name']}: {beside['test_accuracy']:.2%})"
+    return f"{words}; {found['verdict']['reason']}" if found.get("verdict") else words
+
+
 def _print_end(ended: "Ended", as_json: bool) -> NoReturn:
     """The bill, and for a run that did not succeed the reason and the remedy; then exit."""
+    from tally.reports.quote_text import against
     from tally.reports.text import bill_table
     from tally.runs.listing import row_json
 
@@ -198,9 +225,11 @@ def _print_end(ended: "Ended", as_json: bool) -> NoReturn:
         print(json.dumps({"schema": 1, **row_json(run, ended.bill), "bill": ended.bill.as_json()}))
     else:
         Console().print(bill_table(ended.bill))
+        if ended.quote is not None and run.state == "succeeded":
+            print(against(ended.quote, ended.bill))
     if run.state == "succeeded":
         if not as_json:
-            print(f"test accuracy {run.metrics['test_accuracy']:.2%} · `make report RUN={run.id}`")
+            print(f"{_outcome(run)} · `make report RUN={run.id}`")
     else:
         print(f"{run.state}: {run.error}", file=sys.stderr)
         resume = "" if "make resume" in run.error else f" · `make resume RUN={run.id}` goes on"

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tally import clock
 from tally.kube import finalizer, reasons
@@ -14,6 +15,7 @@ from tally.kube.manifests import GANG, GangSpec, gang_objects, job_name, worker_
 from tally.kube.telling import Teller
 from tally.kube.template import Object, WorkerTemplate, moved
 from tally.machines.catalogue import machine
+from tally.scaling.rightsizing import WORKER, after_oom_bytes
 from tally.training.gang import WorkerChange
 
 _STOP_REQUEST_SECONDS = 5.0
@@ -115,6 +117,19 @@ class KubernetesGang:
     def move(self, machine_type: str, workers: int) -> None:
         """As Gang; see `begin_move`."""
         self.begin_move(moved(self._template, machine(machine_type)), workers)
+
+    def enlarge(self, workers: int) -> int:
+        """As Gang; see `begin_move`.
+
+        Raises:
+            RunError: the cluster refuses it; those that are there stay.
+        """
+        if self._template.whole_machine:
+            return 0
+        more = after_oom_bytes(self._template.memory_bytes, WORKER.memory_limit_bytes)
+        larger = replace(self._template, memory_bytes=more, memory_request_bytes=more)
+        self.begin_move(larger, workers)
+        return more
 
     def begin_move(self, template: WorkerTemplate, workers: int) -> None:
         """Start so many workers of another template beside those that are there.

@@ -11,6 +11,7 @@ from tally.kube.gang import KubernetesGang
 from tally.kube.manifests import GangSpec
 from tally.kube.template import Object, Volume, WorkerTemplate, worker_template
 from tally.machines.catalogue import machine
+from tally.scaling.rightsizing import WORKER, Requests
 
 _STORE = ("TALLY_STORE", "TALLY_USER_FILES", "AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")
@@ -27,8 +28,7 @@ def gang_here(
     coordinator: str,
     token: bytes,
     machine_type: str | None = None,
-    cpu_cores: float = 1.0,
-    memory_bytes: int = 2 << 30,
+    size: Requests = WORKER,
     deadline_seconds: int = 7 * 24 * 3600,
 ) -> KubernetesGang:
     """The gang of the run whose conductor this pod is; nothing is started yet.
@@ -38,7 +38,7 @@ def gang_here(
         coordinator: an address of this pod, "host:port".
         token: printable.
         machine_type: of the catalogue; a worker has such a machine to itself.
-        cpu_cores, memory_bytes: of a worker where there is no machine type.
+        size: of a worker where there is no machine type.
         deadline_seconds: after which Kubernetes itself ends the gang.
 
     Raises:
@@ -64,10 +64,21 @@ def gang_here(
     )
     like = like_own_pod(pod)
     if machine_type is None:
-        template = WorkerTemplate(cpu_cores=cpu_cores, memory_bytes=memory_bytes, **like)
+        template = sized_template(size, **like)
     else:
         template = worker_template(machine(machine_type), like.pop("image"), **like)
     return KubernetesGang(cluster, spec, template, token)
+
+
+def sized_template(size: Requests, **like: Any) -> WorkerTemplate:
+    """Of workers of this size, with all else as `like_own_pod` says."""
+    return WorkerTemplate(
+        cpu_cores=size.cpu_limit_cores,
+        memory_bytes=size.memory_limit_bytes,
+        cpu_request_cores=size.cpu_cores,
+        memory_request_bytes=size.memory_bytes,
+        **like,
+    )
 
 
 def own_address() -> str:

@@ -141,19 +141,29 @@ def _on_node(asked: Held, node: Node | None, known: Usage | None) -> dict[str, A
 
 def _with_use(rows: list[Usage], used: Used | None, known: dict[Phase, Usage]) -> list[Usage]:
     """Each row with its part of what was used: a phase that is over keeps what it had, the last has
-    the rest."""
+    the rest, and the peak of the whole life."""
     left = used
     shared = []
     for index, row in enumerate(rows):
         had = known.get(row.phase)
         cpu = had.cpu_used_core_seconds if had else 0.0
         memory = had.memory_used_byte_seconds if had else 0.0
+        peak = had.memory_peak_bytes if had else 0  # a meter that began anew has seen less
         if left is not None and row.phase != "queue":
             last = index == len(rows) - 1
             cpu = left.cpu_core_seconds if last else min(cpu, left.cpu_core_seconds)
             memory = left.memory_byte_seconds if last else min(memory, left.memory_byte_seconds)
             left = Used(left.cpu_core_seconds - cpu, left.memory_byte_seconds - memory)
-        shared.append(replace(row, cpu_used_core_seconds=cpu, memory_used_byte_seconds=memory))
+            if last and used is not None:
+                peak = max(peak, used.memory_peak_bytes)
+        shared.append(
+            replace(
+                row,
+                cpu_used_core_seconds=cpu,
+                memory_used_byte_seconds=memory,
+                memory_peak_bytes=peak,
+            )
+        )
     return shared
 
 

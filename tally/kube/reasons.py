@@ -5,6 +5,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tally.kube.quantities import quantity
 from tally.kube.template import Object
 from tally.training.gang import Cause, WorkerChange
 
@@ -69,9 +70,13 @@ def change(pod: Object, at_microseconds: int, *, gone: bool = False) -> WorkerCh
     }
     if gone or ended or status.get("phase") in ("Succeeded", "Failed"):
         cause, reason = _end(pod, ended or {})
-        code = (ended or {}).get("exitCode")
         return WorkerChange(
-            **known, state="ended", cause=cause, reason=reason[:_WORDS], exit_code=code
+            **known,
+            state="ended",
+            cause=cause,
+            reason=reason[:_WORDS],
+            exit_code=(ended or {}).get("exitCode"),
+            memory_limit_bytes=int(quantity(limit)) if (limit := _memory_limit(pod)) else 0,
         )
     if "running" in container:
         return WorkerChange(**known, state="started")
@@ -126,7 +131,8 @@ def _end(pod: Object, ended: Object) -> tuple[Cause, str]:
     status = pod.get("status") or {}
     if ended.get("reason") == "OOMKilled":
         limit = _memory_limit(pod)
-        return "oom", f"OOMKilled: it used more memory than its limit{limit}"
+        words = f" of {limit}" if limit else ""
+        return "oom", f"OOMKilled: it used more memory than its limit{words}"
     if disrupted := _condition(status, "DisruptionTarget", "True"):
         cause = _BY_CONDITION.get(disrupted.get("reason", ""), "eviction")
         words = disrupted.get("message") or status.get("message") or ""
@@ -167,7 +173,7 @@ def _memory_limit(pod: Object) -> str:
     for container in pod["spec"].get("containers", []):
         if container.get("name") == "worker":
             limit = (container.get("resources") or {}).get("limits", {}).get("memory")
-            return f" of {limit}" if limit else ""
+            return str(limit or "")
     return ""
 
 

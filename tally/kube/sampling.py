@@ -26,6 +26,8 @@ class Samples:
         rate_cores: used between the last two samples; None after only one.
         memory_byte_seconds: held between the first and the last sample.
         first_working_set_bytes, working_set_bytes: in the first and the last sample.
+        peak_working_set_bytes: the most in any sample: what was held for a moment between two is
+            not in it.
     """
 
     first_at_microseconds: int
@@ -36,6 +38,7 @@ class Samples:
     memory_byte_seconds: float
     first_working_set_bytes: float
     working_set_bytes: float
+    peak_working_set_bytes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Used:
 
     cpu_core_seconds: float
     memory_byte_seconds: float
+    memory_peak_bytes: int = 0
 
 
 def seen(
@@ -68,7 +72,7 @@ def seen(
     if state is None:
         return Samples(
             at_microseconds, at_microseconds, cpu_core_seconds_total, cpu_core_seconds_total,
-            None, 0.0, working_set_bytes, working_set_bytes,
+            None, 0.0, working_set_bytes, working_set_bytes, working_set_bytes,
         )  # fmt: skip
     seconds = (at_microseconds - state.at_microseconds) / 1e6
     if seconds <= 0:
@@ -86,6 +90,7 @@ def seen(
         rate_cores=rate,
         memory_byte_seconds=state.memory_byte_seconds + held,
         working_set_bytes=working_set_bytes,
+        peak_working_set_bytes=max(state.peak_working_set_bytes, working_set_bytes),
     )
 
 
@@ -112,4 +117,5 @@ def used(state: Samples | None, start_microseconds: int, end_microseconds: int) 
         memory_byte_seconds=state.memory_byte_seconds
         + state.first_working_set_bytes * head
         + state.working_set_bytes * tail,
+        memory_peak_bytes=round(state.peak_working_set_bytes),
     )

@@ -15,6 +15,8 @@ from tally.kube.manifests import GANG
 from tally.kube.podnames import is_driver, pod_names
 from tally.kube.reasons import change
 from tally.kube.template import Object
+from tally.scaling.rightsizing import after_oom_bytes
+from tally.training.gang import WorkerChange
 
 _UNFINISHED = ("Pending", "Error", "Failed")
 # what Argo says of a node whose reason is another node's, its pod's log's, or none
@@ -49,10 +51,19 @@ def _of_pod(pod: Object) -> str:
     status = pod.get("status") or {}
     if status.get("phase") == "Succeeded":
         return ""
-    first = change(_as_worker(pod, _container(pod)), 0)
+    first = end_of(pod)
     if first.state == "ended" and first.exit_code == 0 and first.cause in ("", "exit"):
         return ""
+    if first.cause == "oom" and GANG not in (pod["metadata"].get("labels") or {}):
+        limit = first.memory_limit_bytes
+        more = after_oom_bytes(limit, limit) >> 20
+        return f"{first.reason}; where a meter is, the next submit asks for {more}Mi"
     return "" if first.state == "started" else " ".join(first.reason.split())
+
+
+def end_of(pod: Object) -> WorkerChange:
+    """What became of the pod of a step: of the container that tells most."""
+    return change(_as_worker(pod, _container(pod)), 0)
 
 
 def _container(pod: Object) -> str:

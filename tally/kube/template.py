@@ -37,11 +37,14 @@ class Volume:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerTemplate:
-    """What every worker of a gang's Job looks like. Requests are the limits.
+    """What every worker of a gang's Job looks like.
 
     Attributes:
         image: with Tally in it.
         cpu_cores, memory_bytes: of a worker.
+        cpu_request_cores, memory_request_bytes: asked for, where that is less than the cpu_cores
+            and memory_bytes that it may use; 0 where it is not.
+        whole_machine: it has a machine to itself: there is no more to give.
         accelerator: all that one worker has.
         node_selector: besides the labels of the accelerator.
         tolerations: besides that of the accelerator's taint.
@@ -58,6 +61,9 @@ class WorkerTemplate:
     image: str
     cpu_cores: float
     memory_bytes: int
+    cpu_request_cores: float = 0.0
+    memory_request_bytes: int = 0
+    whole_machine: bool = False
     accelerator: Gpu | Tpu | None = None
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, str], ...] = ()
@@ -104,19 +110,32 @@ def _of_machine(machine: MachineType) -> Object:
     return {
         "cpu_cores": shape.cpu_cores,
         "memory_bytes": shape.memory_bytes,
+        "cpu_request_cores": 0.0,
+        "memory_request_bytes": 0,
+        "whole_machine": True,
         "accelerator": shape.gpu or shape.tpu,
         "node_selector": shape.node_selector,
     }
 
 
 def resources(template: WorkerTemplate) -> Object:
-    """Requests and limits, alike: nobody takes from a neighbour, and the bill is exact."""
-    asked = {
-        "cpu": f"{round(template.cpu_cores * 1000)}m",
+    """Requests and limits: alike, so that nobody takes from a neighbour, but where past workers
+    have shown what they need; there a limit stays that is never lower than without them."""
+    limits = {
+        "cpu": _cores(template.cpu_cores),
         "memory": _quantity(template.memory_bytes),
         **{name: str(count) for name, count in _devices(template.accelerator).items()},
     }
-    return {"requests": asked, "limits": dict(asked)}
+    requests = {
+        **limits,
+        "cpu": _cores(template.cpu_request_cores or template.cpu_cores),
+        "memory": _quantity(template.memory_request_bytes or template.memory_bytes),
+    }
+    return {"requests": requests, "limits": limits}
+
+
+def _cores(count: float) -> str:
+    return f"{round(count * 1000)}m"
 
 
 def _quantity(count_bytes: int) -> str:

@@ -2,6 +2,7 @@
 
     GET  /v1/runs[?since=&limit=&bills=]           newest first, each with its bill unless bills=0
     GET  /v1/runs/{run}/usage|quote|bill|events
+    GET  /v1/lives?pipeline=[&namespace=&since=]   what its pods used, the caller's namespace's
     POST /v1/runs/{run}/usage|quote|events         with an Idempotency-Key
 
 An Idempotency-Key names a body: the same key with another body is a conflict. That nothing counts
@@ -18,6 +19,7 @@ from aiohttp import web
 
 from tally.costing import documents
 from tally.costing.ledger import Ledger
+from tally.costing.past_lives import past_lives
 from tally.costing.runs import RunRecord
 from tally.meter import bodies
 from tally.meter.access import SERVED, caller_of, namespace_of
@@ -36,6 +38,7 @@ def routes() -> list[web.RouteDef]:
     """Of /v1."""
     return [
         web.get("/v1/runs", _runs),
+        web.get("/v1/lives", _lives),
         web.get("/v1/runs/{run}/usage", _read(_usage)),
         web.get("/v1/runs/{run}/quote", _read(_quote)),
         web.get("/v1/runs/{run}/bill", _read(_bill)),
@@ -67,6 +70,20 @@ def _listed(ledger: Ledger, runs: Sequence[RunRecord], billed: bool) -> Json:
     bills = ledger.bills(run.id for run in runs) if billed else []
     told = {bill.run_id: documents.bill_document(bill) for bill in bills}
     return {"runs": [{"run": documents.run_document(r), "bill": told.get(r.id)} for r in runs]}
+
+
+async def _lives(request: web.Request) -> web.Response:
+    caller = await caller_of(request)
+    served = request.app[SERVED]
+    asked_schema(request)
+    pipeline, since = request.query.get("pipeline", ""), _number(request, "since", 0, 2**52)
+    namespace = request.query.get("namespace") or caller.namespace
+    if not _RUN.fullmatch(pipeline) or not _RUN.fullmatch(namespace):
+        raise Refusal(400, "pipeline: expected its label and a namespace's name, got another word")
+    if not served.access.reads_all(caller):
+        await served.permission.require(caller, namespace)
+    found = await served.blocking.call(past_lives, served.ledger, pipeline, namespace, since)
+    return answer(request, lives=[documents.life_document(life) for life in found])
 
 
 def _read(

@@ -205,6 +205,7 @@ def _conducted(said: PostedUsage, pod: Usage) -> Usage:
         confirmed=True,
         cpu_used_core_seconds=0.0,
         memory_used_byte_seconds=0.0,
+        memory_peak_bytes=0,
     )
     lasted_seconds = (row.stop_microseconds - row.start_microseconds) / 1e6
     return replace(row, wait_seconds=min(row.wait_seconds, lasted_seconds))

@@ -52,7 +52,30 @@ def make(
         lasts = not pod.has_ended and now - pod.made_microseconds >= HEARTBEAT_MICROSECONDS
         if pod.is_due or lasts:
             usage += _rows(known, pod, now, heard)
-    return Made(usage, nodes, unpriced)
+    made = {(node.node_uid, node.start_microseconds): node for node in nodes}
+    made |= _reached(known, usage, min(now, heard))
+    return Made(usage, list(made.values()), unpriced)
+
+
+def _reached(known: Known, usage: Iterable[Usage], now: int) -> dict[tuple[str, int], Node]:
+    """Nodes that lasted until an ended pod's end, which is later than what was written of them.
+
+    Without that the bill of a short pod would be too low until the node's next heartbeat.
+    """
+    ends: dict[str, int] = {}
+    for row in usage:
+        if row.end_microseconds is not None:
+            end = min(now, row.end_microseconds)
+            ends[row.node_uid] = max(end, ends.get(row.node_uid, 0))
+    found = {}
+    for node in known.nodes.values():
+        life = node.life
+        if life is None or life.end_microseconds is not None or node.gone:
+            continue
+        if (end := ends.get(life.node_uid, 0)) > life.heartbeat_at_microseconds:
+            node.life = life = replace(life, heartbeat_at_microseconds=end)
+            found[life.node_uid, life.start_microseconds] = life
+    return found
 
 
 def _lives(

@@ -17,6 +17,7 @@ from tally.meter.clusterclock import ClusterClock
 from tally.meter.health import Health
 from tally.meter.known import Known, KnownPod
 from tally.meter.making import make
+from tally.meter.oom import oom_events
 from tally.meter.recalling import recall
 from tally.meter.runs import Runs
 from tally.meter.writing import Unwritten, write
@@ -94,6 +95,7 @@ class Meter:
         now = self.clock.now_microseconds()
         made = make(self.known, self.price, now, self.heard_microseconds)
         self.unwritten.add(made.usage, made.nodes)
+        self.unwritten.add_events(oom_events(made.usage, self.known.pods))
         if now - self._runs_at >= _RUNS_MICROSECONDS or made.usage or self.runs.is_closing:
             self._runs_at = now
             self.unwritten.add_runs(*self.runs.look(self.known, now))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tally.costing.ledger import Ledger
 from tally.costing.nodes import Node
+from tally.costing.quotes import RunEvent
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
 from tally.errors import TallyError
@@ -17,15 +18,17 @@ _PAUSE_SECONDS = (1.0, 30.0)  # after a failure: the first and the longest
 @dataclass(frozen=True)
 class Batch:
     """What is written together: rows by usage_id, nodes' lives by node_life_id, runs that began and
-    runs whose state changed by id."""
+    runs whose state changed by id, OOM kills by pod."""
 
     usage: dict[str, Usage] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     begun: dict[str, RunRecord] = field(default_factory=dict)
     changed: dict[str, RunRecord] = field(default_factory=dict)
+    events: dict[str, RunEvent] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.usage) + len(self.nodes) + len(self.begun) + len(self.changed)
+        runs = len(self.begun) + len(self.changed)
+        return len(self.usage) + len(self.nodes) + runs + len(self.events)
 
 
 @dataclass
@@ -57,6 +60,10 @@ class Unwritten:
         self._batch.begun.update((record.id, record) for record in begun)
         self._batch.changed.update((record.id, record) for record in changed)
 
+    def add_events(self, events: Iterable[RunEvent]) -> None:
+        """Pods that were killed for their memory."""
+        self._batch.events.update((str(event.facts["pod_uid"]), event) for event in events)
+
     def __len__(self) -> int:
         return len(self._batch)
 
@@ -76,7 +83,7 @@ class Unwritten:
     def refused(self, batch: Batch, error: TallyError) -> None:
         """The ledger does not take it: it waits again, behind what is newer."""
         newer, self._batch = self._batch, batch
-        for name in ("usage", "nodes", "begun", "changed"):
+        for name in ("usage", "nodes", "begun", "changed", "events"):
             getattr(batch, name).update(getattr(newer, name))
         self.errors += 1
         self._not_before = self.monotonic() + self._pause_seconds
@@ -96,6 +103,7 @@ def write(ledger: Ledger, batch: Batch) -> None:
     ledger.put_new_runs(batch.begun[key] for key in sorted(batch.begun))
     ledger.write_nodes(batch.nodes[key] for key in sorted(batch.nodes))
     ledger.write_usage(batch.usage[key] for key in sorted(batch.usage))
+    ledger.write_events(batch.events[key] for key in sorted(batch.events))
     for run_id, record in sorted(batch.changed.items()):
         ended = record.ended_at_microseconds
         ledger.update_run(run_id, state=record.state, ended_at_microseconds=ended)

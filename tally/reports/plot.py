@@ -34,12 +34,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Dot:
-    """A marked point: percent from the left, pixels from the top."""
+    """A marked point: percent from the left, pixels from the top; a label beside it or ""."""
 
     x: float
     y: float
     style: str
     title: str
+    label: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ from typing import Any
 
 import tally
 from tally.costing.bill import Bill
+from tally.costing.quotes import Quote
 from tally.costing.runs import RunRecord
-from tally.reports import confusion, curves, history, money, timing, words
+from tally.reports import confusion, curves, history, judged, money, scaled, timing, words
 from tally.reports.history import History
 from tally.reports.money import Money
+from tally.reports.quote_text import against
 from tally.reports.render import render
 from tally.spec import Spec
 from tally.storage import atomic_file
@@ -31,6 +33,7 @@ def write_report(
     events: Iterable[Mapping[str, Any]],
     evaluation: Mapping[str, Any] | None,
     path: Path,
+    quote: Quote | None = None,
 ) -> None:
     """Write the report to `path`, whole or not at all.
 
@@ -40,11 +43,12 @@ def write_report(
         events: of all its attempts; none is fine.
         evaluation: as `tally.evaluation.metrics.classification` makes it; None without one.
         path: of the HTML file; its folder is made if missing.
+        quote: that the run had; None without one.
 
     Raises:
         RunError: the disk is full.
     """
-    page = report_html(run, bill, events, evaluation)
+    page = report_html(run, bill, events, evaluation, quote)
     with atomic_file(path) as file:
         file.write(page.encode())
 
@@ -54,23 +58,29 @@ def report_html(
     bill: Bill,
     events: Iterable[Mapping[str, Any]],
     evaluation: Mapping[str, Any] | None,
+    quote: Quote | None = None,
 ) -> str:
     """The report as text; the arguments are those of `write_report`."""
-    past = history.read(events)
+    known = list(events)
+    past = history.read(known)
     laid_out = money.lay_out(bill)
     return render(
         "report.html.j2",
         run=run,
         bill=bill,
         money=laid_out,
+        quote=quote.document if quote and "rows" in quote.document else None,
+        compared=against(quote, bill) if quote else "",
         evaluation=evaluation,
         matrix=confusion.lay_out(evaluation) if evaluation else None,
+        judged=judged.lay_out(evaluation) if evaluation else None,
         lede=_lede(run, bill, past, laid_out),
         failure=run.error or (past.failures[-1] if past.failures else ""),
         figures=_figures(run, bill, past, laid_out, evaluation),
         learning=curves.learning(past, evaluation),
         throughput=timing.throughput(past),
         timeline=timing.timeline(past),
+        scaled=scaled.lay_out(known, past),
         restarts=len(past.attempts) > 1,
         parameters=_parameters(run.spec),
         version=tally.__version__,

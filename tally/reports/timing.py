@@ -43,7 +43,7 @@ def throughput(history: History) -> Plot | None:
     rates = [s for s in history.samples if s.examples_per_second is not None]
     if not rates:
         return None
-    x, x_ticks = _time_axis(history.seconds)
+    x, x_ticks = time_axis(history.seconds)
     values = [s.examples_per_second or 0.0 for s in rates]
     y, y_ticks = plot.y_axis([0.0, *values])
     middle = median(values)
@@ -56,7 +56,7 @@ def throughput(history: History) -> Plot | None:
         for at in history.checkpoints_seconds
     )
     rules = (
-        *_breaks(history.attempts, x),
+        *breaks(history.attempts, x),
         Rule(None, y.pixel(middle), "median", words.count(middle)),
     )
     return Plot(
@@ -79,7 +79,7 @@ def timeline(history: History) -> Timeline | None:
     """Which step ran when; None without a step."""
     if not history.spans:
         return None
-    x, x_ticks = _time_axis(history.seconds)
+    x, x_ticks = time_axis(history.seconds)
     rows: dict[str, list[Span]] = {}
     for span in sorted(history.spans, key=lambda span: span.start_seconds):
         rows.setdefault(span.step, []).append(span)
@@ -97,12 +97,12 @@ def timeline(history: History) -> Timeline | None:
             for step, spans in rows.items()
         ),
         x_ticks=x_ticks,
-        breaks=_breaks(history.attempts, x),
+        breaks=breaks(history.attempts, x),
         description=f"Running time by step: {', '.join(told)}.",
     )
 
 
-def _time_axis(seconds: float) -> tuple[Scale, tuple[Tick, ...]]:
+def time_axis(seconds: float) -> tuple[Scale, tuple[Tick, ...]]:
     """Running time in its natural unit: seconds, minutes or hours, said once at the first tick."""
     unit, word = next(
         (size, word)
@@ -113,7 +113,8 @@ def _time_axis(seconds: float) -> tuple[Scale, tuple[Tick, ...]]:
     return Scale(0.0, seconds if seconds > 0 else 1.0), ticks
 
 
-def _breaks(attempts: Sequence[Attempt], x: Scale) -> tuple[Rule, ...]:
+def breaks(attempts: Sequence[Attempt], x: Scale) -> tuple[Rule, ...]:
+    """Where each attempt but the first begins."""
     return tuple(
         Rule(x.percent(attempt.start_seconds), None, "break", f"attempt {attempt.number}")
         for attempt in attempts[1:]

@@ -11,12 +11,14 @@ import hashlib
 import inspect
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tally import buckets, content, userfile
+from tally.baselines import registry as baselines
 from tally.data import registry as datasets
 from tally.errors import SpecError
 from tally.kube.template import worker_template
@@ -26,8 +28,12 @@ from tally.runs import pipelines
 from tally.runs.placement import Placement, placement
 from tally.runs.tasks import set_limits, set_place
 from tally.runs.userimports import require_in_image
+from tally.scaling.rightsizing import Requests
 from tally.spec import Spec
 from tally.userfile import UserFile, is_user_file
+
+Sizes = Callable[[str], Mapping[str, Requests]]
+"""Of a pipeline's name: what its steps' pods ask for in place of the usual, by step."""
 
 _TRAVELLING = ("model", "dataset")  # parameters; a file of the user's defines a function so named
 
@@ -53,7 +59,10 @@ class Compiled:
 
 
 def compile_for_cluster(
-    name: str, settings: dict[str, str], environment: Mapping[str, str] = os.environ
+    name: str,
+    settings: dict[str, str],
+    environment: Mapping[str, str] = os.environ,
+    sizes: Sizes = lambda name: {},
 ) -> Compiled:
     """Compile a pipeline for a cluster, with what it needs of this machine inside it.
 
@@ -61,6 +70,7 @@ def compile_for_cluster(
         name: a packaged pipeline, or the path of the user's own file.
         settings: parameters over the pipeline's presets.
         environment: where settings of the cluster are; see `placement`.
+        sizes: asked once all else is checked.
 
     Raises:
         SpecError: bad input: no such pipeline, a parameter, a setting, a file that cannot travel, a
@@ -71,6 +81,7 @@ def compile_for_cluster(
     placed = placement(environment)
     files = _travelling(asked)
     models.find(asked.model)
+    baselines.find(asked.baseline)
     if asked.machine_type:
         worker_template(
             machine(asked.machine_type), placed.image
@@ -82,8 +93,21 @@ def compile_for_cluster(
         for field in _TRAVELLING
         if is_user_file(str(pipeline.component_spec.inputs[field].default))
     }
-    made = for_cluster(pipeline, placed, files.values(), **replaced)
+    sized = sizes(pipeline.name)
+    made = for_cluster(pipeline, placed, files.values(), sized, **replaced)
     return Compiled(pipeline.name, _ir(made), there.model_dump())
+
+
+def compile_to(name: str, out: Path | None) -> Path:
+    """Compile a pipeline to IR YAML; where it is (`<pipeline>.yaml` here, unless told).
+
+    Raises:
+        SpecError: as `compile_for_cluster`.
+    """
+    made = compile_for_cluster(name, {})
+    path = out or Path(f"{made.name}.yaml")
+    path.write_bytes(made.ir)
+    return path
 
 
 def _travelling(asked: Spec) -> dict[str, UserFile]:
@@ -122,7 +146,11 @@ def _ir(pipeline: Any) -> bytes:
 
 
 def for_cluster(
-    pipeline: Any, placed: Placement, files: Iterable[UserFile] = (), **defaults: Any
+    pipeline: Any,
+    placed: Placement,
+    files: Iterable[UserFile] = (),
+    sizes: Mapping[str, Requests] = MappingProxyType({}),
+    **defaults: Any,
 ) -> Any:
     """The pipeline with all that a cluster needs, made from the same function.
 
@@ -130,6 +158,7 @@ def for_cluster(
         pipeline: as the source has it; what it sets itself stays.
         placed: where its steps run.
         files: of the user's, that travel with it.
+        sizes: what steps ask for in place of the usual.
         defaults: instead of its own: paths of those files in a pod.
     """
     from kfp import dsl
@@ -148,7 +177,7 @@ def for_cluster(
         outputs = trace(*arguments)
         for step, task in pipeline_context.Pipeline.get_default_pipeline().tasks.items():
             if task.container_spec is not None:  # an importer or a pipeline has no pod of its own
-                set_limits(task, step)
+                set_limits(task, step, sizes.get(step))
                 set_place(task, name, step, placed, environment)
         return outputs
 

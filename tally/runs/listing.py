@@ -126,5 +126,7 @@ def page(ledger: Ledger, run: RunRecord, out: Path | None) -> Path:
     path = out or folder / "report.html"
     measured = folder / "evaluation.json"
     evaluation = json.loads(measured.read_text()) if measured.exists() else None
-    write_report(run, ledger.bill(run.id), events.read(folder), evaluation, path)
+    write_report(
+        run, ledger.bill(run.id), events.read(folder), evaluation, path, ledger.quote(run.id)
+    )
     return path

@@ -18,12 +18,14 @@ from rich.console import Console
 from tally import clock, events, lifeline, storage
 from tally.costing.bill import Bill
 from tally.costing.ledger import Ledger, open_ledger
+from tally.costing.quotes import Quote
 from tally.costing.runs import RunRecord, State
-from tally.data import registry as datasets
 from tally.errors import RunError, SpecError
 from tally.machines.catalogue import MachineType, machine
-from tally.models import registry as models
-from tally.runs import pipelines
+from tally.reports.quote_text import between
+from tally.runs import limited, pipelines, quotes
+from tally.runs.checking import check_here
+from tally.runs.consent import Consent
 from tally.runs.identity import living_owner, new_run_id, owner
 from tally.runs.progress import Display, Price, Tail, display
 from tally.runs.signals import held
@@ -43,23 +45,29 @@ class Ended:
     run: RunRecord
     bill: Bill
     exit_code: int
+    quote: Quote | None = None
 
 
-def submit(name: str, settings: dict[str, str], console: Console) -> Ended:
+def submit(
+    name: str, settings: dict[str, str], console: Console, consent: Consent | None = None
+) -> Ended:
     """Run a pipeline on this machine to its end, drawing its progress.
 
     Args:
         name: a packaged pipeline, or the path of the user's own file.
         settings: parameters over the pipeline's presets.
         console: where progress goes.
+        consent: to what the quote says.
 
     Raises:
-        SpecError: bad input, found before anything is made.
+        SpecError: bad input, found before anything is made; nothing meets budget or deadline.
+        typer.Abort: the user does not agree to the quote.
     """
+    began = started_microseconds(os.getpid())
     pipelines.check(name)
     here, ledger = machine("local"), open_ledger()
     pipeline = pipelines.load(name)
-    spec = _check(pipelines.spec(pipeline, settings))
+    spec = check_here(pipelines.spec(pipeline, settings))
     run = RunRecord(
         id=new_run_id(),
         pipeline=pipeline.name,
@@ -69,20 +77,30 @@ def submit(name: str, settings: dict[str, str], console: Console) -> Ended:
         value_of_hour_usd=here.value_of_hour_usd,
         attempt=0,
     )
+    with console.status(f"quoting {pipeline.name}"):
+        quoted = quotes.of_submit(ledger, pipeline.name, spec, run.created_at_microseconds, began)
+    usd = quoted.picked.usd
+    (consent or Consent()).require(console, usd.expected, usd.high, pipeline.name)
     folder = storage.run_folder(run.id)
     reference = str(pipelines.user_path(name)) if is_user_file(name) else name
     with held() as received, _only_one(folder, run.id) as lock:
         with storage.atomic_file(folder / "run.json") as file:
             asked = {"schema": 1, "pipeline": reference, "spec": run.spec}
             file.write(json.dumps(asked).encode())
+        ledger.put_quote(quoted.of_run(run.id, clock.now_microseconds(), spec.limit_usd))
         return _attempt(run, folder, here, ledger, console, received, lock)
 
 
-def resume(run_id: str, console: Console) -> Ended:
+def resume(run_id: str, console: Console, settings: dict[str, str] | None = None) -> Ended:
     """Go on with a run that was interrupted, cancelled or failed, from its last checkpoint.
 
+    Args:
+        run_id: which.
+        console: where progress goes.
+        settings: other limits (tally.runs.limited.RAISABLE) than it had.
+
     Raises:
-        SpecError: it is alive, has succeeded, or its folder is gone.
+        SpecError: it is alive, has succeeded, its folder is gone, or its limits leave nothing.
     """
     folder = storage.run_folder(run_id)
     if not (folder / "run.json").exists():
@@ -96,7 +114,9 @@ def resume(run_id: str, console: Console) -> Ended:
                 f"see `make bill RUN={run_id}`"
             )
         ledger.close_open_rows(run_id)
-        again = replace(run, error="", ended_at_microseconds=None)
+        spec = limited.again(run, folder, settings or {}, float(ledger.bill(run_id).total_usd))
+        limited.keep(folder, spec)
+        again = replace(run, error="", ended_at_microseconds=None, spec=spec)
         return _attempt(again, folder, here, ledger, console, received, lock)
 
 
@@ -160,23 +180,6 @@ def resize(run: RunRecord, workers: int, machine_type: str = "") -> None:
     ask_resize(control["address"], control["token"].encode(), workers, machine_type)
 
 
-def _check(spec: Spec) -> Spec:
-    """What can be known to be wrong before a run exists; local paths become absolute."""
-    if spec.machine_type:
-        raise SpecError(
-            f"machine_type: expected none for a run on this machine, got {spec.machine_type}; "
-            "leave it out"
-        )
-    models.find(spec.model)
-    datasets.check(spec)
-    paths = {}
-    if is_user_file(spec.model):
-        paths["model"] = str(pipelines.user_path(spec.model))
-    if "://" not in spec.dataset and spec.dataset not in datasets.names():
-        paths["dataset"] = str(pipelines.user_path(spec.dataset))
-    return spec.model_copy(update=paths)
-
-
 def _attempt(
     last: RunRecord,
     folder: Path,
@@ -208,7 +211,7 @@ def _attempt(
     machine_usd = here.price_usd_per_hour + here.software_usd_per_hour
     console.print(
         f"[bold]{run.pipeline}[/] on this machine (${machine_usd:.2f} an hour, and your time at "
-        f"${run.value_of_hour_usd:.2f}), run {run.id}"
+        f"${run.value_of_hour_usd:.2f}){_quoted(ledger, run.id)}, run {run.id}"
         + (f", attempt {run.attempt}" if run.attempt > 1 else ""),
         highlight=False,
         soft_wrap=True,
@@ -228,7 +231,15 @@ def _attempt(
     )
     ended = ledger.run(run.id)
     assert ended is not None
-    return Ended(ended, ledger.bill(run.id), code)
+    return Ended(ended, ledger.bill(run.id), code, ledger.quote(run.id))
+
+
+def _quoted(ledger: Ledger, run_id: str) -> str:
+    quote = ledger.quote(run_id)
+    if quote is None:
+        return ""
+    budget = "" if quote.budget_usd is None else f", budget ${quote.budget_usd:g}"
+    return f", quote {between(quote.low_usd, quote.high_usd)}{budget}"
 
 
 def _watch(folder: Path, received: list[int], shown: Display, lock: int) -> list[dict[str, Any]]:

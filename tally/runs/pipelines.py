@@ -67,17 +67,3 @@ def spec(pipeline: Any, settings: dict[str, str]) -> Spec:
     """
     presets = {name: given.default for name, given in pipeline.component_spec.inputs.items()}
     return validate(f"pipelines/{pipeline.name}", {**presets, **settings})
-
-
-def compile_to(name: str, out: Path | None) -> Path:
-    """Compile a pipeline to IR YAML; where it is (`<pipeline>.yaml` here, unless told).
-
-    Raises:
-        SpecError: as `compiled.compile_for_cluster`.
-    """
-    from tally.runs.compiled import compile_for_cluster
-
-    made = compile_for_cluster(name, {})
-    path = out or Path(f"{made.name}.yaml")
-    path.write_bytes(made.ir)
-    return path

@@ -72,6 +72,14 @@ def words(event: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
+def decided(event: dict[str, Any]) -> str:
+    """A decision about the size: `2 → 1 workers: …`."""
+    before, after = event["before"], event["after"]
+    if before["workers"] == after["workers"]:
+        return f"size: {event['reason']}"
+    return f"size {before['workers']} → {after['workers']} workers: {event['reason']}"
+
+
 class Bars:
     """A live bar for each step, for terminals."""
 
@@ -112,6 +120,8 @@ class Bars:
             )
         elif event["event"] == "note":
             self._progress.console.print(event["message"], markup=False, highlight=False)
+        elif event["event"] == "decision":
+            self._progress.console.print(decided(event), markup=False, highlight=False)
 
     def tick(self) -> None:
         """The bars draw themselves."""
@@ -140,6 +150,8 @@ class Lines:
                 self._say(f"{event['step']}: {verb}, cost so far {self._price.so_far()}")
             case "note":
                 self._say(f"{event['step']}: {event['message']}")
+            case "decision":
+                self._say(f"{event['step']}: {decided(event)}")
 
     def tick(self) -> None:
         """Say where the step is, every 10 s."""

@@ -1,18 +1,21 @@
 """What each task of a pipeline gets for a cluster, where its source left that open."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tally.kube.manifests import CONDUCTOR, label_value
+from tally.kube.quantities import quantity
 from tally.kube.template import USER
 from tally.machines.files import VARIABLE
 from tally.runs.placement import COMPONENTS_IMAGE, Placement
+from tally.scaling.rightsizing import Requests
 
 RETRIES = 2
 CONDUCTOR_STEP = "train"
+CATALOGUE_STEPS = ("plan", "train")
 _SECRET_KEYS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
-_MACHINES_FOLDER = "/etc/tally/machines"
+_MACHINES, _MACHINES_FOLDER = "tally-machines", "/etc/tally/machines"
 _FIELDS = {
     "TALLY_RUN_ID": "metadata.labels['pipeline/runid']",
     "TALLY_POD": "metadata.name",
@@ -48,6 +51,10 @@ NEEDS = {
         cpu_request="500m", cpu_limit="1", memory_request="1Gi", memory_limit="1Gi",
         timeout_seconds=7 * 24 * _HOUR,
     ),
+    "plan": Needs(
+        cpu_request="250m", cpu_limit="1", memory_request="1Gi", memory_limit="1Gi",
+        timeout_seconds=_HOUR // 4,
+    ),
     "bill": Needs(
         cpu_request="100m", cpu_limit="500m", memory_request="512Mi", memory_limit="512Mi",
         timeout_seconds=_HOUR // 4,
@@ -55,11 +62,38 @@ NEEDS = {
 }  # fmt: skip
 
 
-def set_limits(task: Any, step: str) -> None:
-    """Requests and limits where the source gives none, time-out, retries."""
+def usual(step: str) -> Requests:
+    """What a step's pod asks for where nothing else is known."""
+    needs = NEEDS.get(step, _OTHER)
+    return Requests(
+        cpu_cores=float(quantity(needs.cpu_request)),
+        memory_bytes=int(quantity(needs.memory_request)),
+        cpu_limit_cores=float(quantity(needs.cpu_limit)),
+        memory_limit_bytes=int(quantity(needs.memory_limit)),
+    )
+
+
+def _sized(needs: Needs, size: Requests | None) -> Needs:
+    """These needs, with the amounts of past lives; CPU's limit is the usual."""
+    if size is None:
+        return needs
+    return replace(
+        needs,
+        cpu_request=f"{round(size.cpu_cores * 1000)}m",
+        memory_request=f"{size.memory_bytes >> 20}Mi",
+        memory_limit=f"{size.memory_limit_bytes >> 20}Mi",
+    )
+
+
+def set_limits(task: Any, step: str, size: Requests | None = None) -> None:
+    """Requests and limits where the source gives none, time-out, retries.
+
+    Args:
+        size: of past lives, in place of the usual.
+    """
     from kfp import kubernetes
 
-    needs = NEEDS.get(step, _OTHER)
+    needs = _sized(NEEDS.get(step, _OTHER), size)
     given = task.container_spec.resources
     for what in ("cpu", "memory"):
         request, limit = (getattr(given, f"{what}_{kind}", None) for kind in ("request", "limit"))
@@ -92,7 +126,13 @@ def set_place(
     for name, value in environment.items():
         task.set_env_variable(name, value)
     if step == CONDUCTOR_STEP:
-        _set_gang(task)
+        # manifests/components/kueue
+        queue = {"TALLY_QUEUE": "TALLY_QUEUE"}
+        kubernetes.use_config_map_as_env(task, "tally", queue, optional=True)
+    if step in CATALOGUE_STEPS:
+        # machine types of one's own, in the ConfigMap that the meter has in its namespace
+        kubernetes.use_config_map_as_volume(task, _MACHINES, _MACHINES_FOLDER, optional=True)
+        task.set_env_variable(VARIABLE, _MACHINES_FOLDER)
     if placed.image and task.container_spec.image == COMPONENTS_IMAGE:
         task.set_container_image(placed.image)
     if placed.pull_secrets:
@@ -101,14 +141,3 @@ def set_place(
         kubernetes.use_secret_as_env(task, placed.store_secret, _SECRET_KEYS)
     if placed.store_claim:
         kubernetes.mount_pvc(task, placed.store_claim, placed.environment["TALLY_STORE"])
-
-
-def _set_gang(task: Any) -> None:
-    """What only whoever makes a gang asks for; both are there where somebody put them."""
-    from kfp import kubernetes
-
-    # manifests/components/kueue
-    kubernetes.use_config_map_as_env(task, "tally", {"TALLY_QUEUE": "TALLY_QUEUE"}, optional=True)
-    # machine types of one's own, in the ConfigMap that the meter has in its namespace
-    kubernetes.use_config_map_as_volume(task, "tally-machines", _MACHINES_FOLDER, optional=True)
-    task.set_env_variable(VARIABLE, _MACHINES_FOLDER)

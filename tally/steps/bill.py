@@ -5,6 +5,8 @@ from pathlib import Path
 
 from tally.costing.bill import Bill
 from tally.costing.ledger import open_ledger
+from tally.costing.quotes import Quote
+from tally.errors import TallyError
 from tally.kube.here import is_here
 from tally.steps.step import Step, step
 from tally.storage import atomic_file
@@ -35,9 +37,10 @@ def run(page: str) -> dict[str, float]:
             here.event("unbilled", message=bill)
             Path(page).write_text(f"<p>{html.escape(bill)}</p>")
             return {}
+        quote = _quote(here)
         with atomic_file(Path(page)) as file:
-            file.write(bill_html(bill).encode())
-        _print(bill)
+            file.write(bill_html(bill, quote).encode())
+        _print(bill, quote)
         here.event("progress", done=1, total=1, unit="bill")
     return {
         "hardware_usd": float(bill.hardware_usd),
@@ -60,10 +63,26 @@ def _bill(here: Step) -> Bill | str:
         return f"no bill: {refused}"
 
 
-def _print(bill: Bill) -> None:
+def _quote(here: Step) -> Quote | None:
+    """What the run was quoted; None where nobody kept it."""
+    if here.outbox is None:
+        return open_ledger().quote(here.run_id)
+    from tally.steps.metering import required_client
+
+    try:
+        return required_client().quote(here.run_id)
+    except TallyError:  # the bill is what counts
+        return None
+
+
+def _print(bill: Bill, quote: Quote | None) -> None:
     """Into the step's log, which Kubeflow's UI shows too."""
     from rich.console import Console
 
+    from tally.reports.quote_text import against
     from tally.reports.text import bill_table
 
-    Console(width=_COLUMNS).print(bill_table(bill))
+    console = Console(width=_COLUMNS)
+    console.print(bill_table(bill))
+    if quote is not None:
+        console.print(f"so far: {against(quote, bill)}", highlight=False)

@@ -5,131 +5,98 @@ or pods, and what was asked from outside. Each is looked at, decided on and done
 """
 
 import contextlib
-import json
+import math
 import queue
-import signal
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from tally import storage
-from tally.errors import RunError, SpecError, TallyError
+from tally.costing.spending import Spending
+from tally.errors import RunError, SpecError
+from tally.steps import limiting, saying
+from tally.steps.limiting import Limiter
 from tally.steps.lost_work import count_lost_work
+from tally.steps.scaling import Scaler
 from tally.steps.step import TERMINATED, Step
 from tally.steps.worker_rows import rows_of
+from tally.steps.workforce import Workforce
 from tally.training import messages as say
 from tally.training.coordinator import events as heard
 from tally.training.coordinator.server import Coordinator
-from tally.training.gang import Gang, WorkerChange, move_and_index
+from tally.training.gang import Gang, WorkerChange
 
 STOP_SECONDS = 1.6  # the workers' last call and a checkpoint, inside submit's two seconds
+LIMIT_SECONDS = 40.0  # the same where nobody waits: a bucket may take its time
 END_SECONDS = 2.0  # for workers to leave once all is done
 FUTILE = 6  # generations in a row without a step: somebody cannot be reached
-DEATHS = 3  # of workers in a row, without a step done between them
 
 
-@dataclass(frozen=True)
-class _Stop:
+class Stop:
     """This step was told to end."""
 
 
-def conduct(
-    here: Step,
-    config: say.WorkerConfig,
-    workers: int,
-    token: bytes,
-    make_gang: Callable[[str], Gang],
-    *,
-    host: str = "127.0.0.1",
-    dataset_folder: Path | None = None,
-    queue_seconds: float = 0.0,
-) -> say.Finished:
-    """Train with a gang to the end.
+class Conductor:
+    """What it knows of its gang, and does about what happens.
 
-    Args:
-        here: the train step.
-        config: for every worker.
-        workers: to begin with.
-        token: the run's own, which the gang's workers were given.
-        make_gang: the gang, from the coordinator's address.
-        host: where the coordinator listens.
-        dataset_folder: where workers fetch the dataset's files from the coordinator.
-        queue_seconds: how long nobody of the gang may have a place to run.
-
-    Raises:
-        RunError: workers died again and again, or training failed.
-        SpecError: it was given bad input.
-        SystemExit: this step was told to end, and the gang has saved its state.
+    Attributes:
+        limiter: says when to stop because of budget or deadline, if there is one.
+        scaler: says which size to change to, if the size is its to choose.
     """
-    happened: queue.Queue[Any] = queue.Queue()
-    signal.signal(signal.SIGTERM, _putting(happened))
-    coordinator = Coordinator(
-        token,
-        config.as_json(),
-        happened.put,
-        host=host,
-        workers=workers,
-        dataset_folder=dataset_folder,
-    )
-    gang = make_gang(coordinator.address)
-    control = here.folder / "conductor.json"
-    facts = {"schema": 1, "address": coordinator.address, "token": token.decode()}
-    storage.write_secret(control, json.dumps(facts).encode())
-    try:
-        gang.watch(happened.put)
-        gang.start(workers)
-        conductor = _Conductor(here, config, workers, coordinator, gang, queue_seconds)
-        return conductor.run(happened)
-    finally:
-        control.unlink(missing_ok=True)
-        coordinator.close()
-        gang.stop(END_SECONDS)
 
-
-def _putting(happened: "queue.Queue[Any]") -> Callable[[int, FrameType | None], None]:
-    return lambda number, frame: happened.put(_Stop())
-
-
-class _Conductor:
-    """What it knows of its gang."""
+    limiter: Limiter | None = None
+    scaler: Scaler | None = None
 
     def __init__(
         self,
         here: Step,
         config: say.WorkerConfig,
-        workers: int,
+        workforce: Workforce,
         coordinator: Coordinator,
         gang: Gang,
-        queue_seconds: float,
     ) -> None:
-        self._here, self._config, self._target = here, config, workers
+        """Nothing has happened yet.
+
+        Args:
+            here: the train step.
+            config: for every worker.
+            workforce: the gang's workers.
+            coordinator: of the gang.
+            gang: that runs.
+        """
+        self._here, self._config, self._workforce = here, config, workforce
         self._coordinator, self._gang = coordinator, gang
         self._rows = rows_of(here, config.cores)
-        self._queue_seconds = queue_seconds
-        self._alive: set[str] = set()  # uids
-        self._deaths, self._futile, self._trained = 0, 0, False
-        self._move, self._moving = 0, False  # to which machine type, counted; whether others live
+        self._futile, self._trained = 0, False
         self._stop_at: float | None = None
-        self._queue_until: float | None = None
-        self._waiting = ""  # which worker, and why
+        self._limited = False
         self._finished: say.Finished | None = None
 
     def run(self, happened: "queue.Queue[Any]") -> say.Finished:
-        """Handle what happens until the training has ended."""
+        """Handle what happens until the training has ended.
+
+        Raises:
+            LimitReached: the budget or the deadline was; the gang has saved its state.
+            RunError: workers died again and again, or training failed.
+            SpecError: it was given bad input.
+            SystemExit: this step was told to end, and the gang has saved its state.
+        """
         try:
             while self._finished is None:
-                if self._stop_at is not None and not self._alive:
+                if self._stop_at is not None and not self._workforce.alive:
                     break
-                due = self._stop_at or self._queue_until
-                wait = None if due is None else due - time.monotonic()
-                if wait is not None and wait <= 0:
+                until = self._stop_at or self._workforce.queue_until
+                wait = math.inf if until is None else until - time.monotonic()
+                if wait <= 0:
                     break
+                if not self._limited and (left := limiting.due(self.limiter)) < wait:
+                    wait = left
+                    if left <= 0:
+                        self._limit()
+                        continue
+                if self.scaler and self._stop_at is None:
+                    wait = min(wait, self._scale(self.scaler))
                 with contextlib.suppress(queue.Empty):
-                    self._handle(happened.get(timeout=wait))
+                    self._handle(happened.get(timeout=None if wait == math.inf else wait))
         finally:
             # what is still to be heard: the ends of the workers
             self._coordinator.close()
@@ -141,11 +108,39 @@ class _Conductor:
                     case heard.Told() if isinstance(said := say.decode(event.line), say.Saved):
                         self._said(said)
             self._rows.end()
+            if self.scaler:
+                self.scaler.ended()
         if self._finished is None:
-            if self._stop_at is None:
-                raise _no_place(self._waiting)
-            sys.exit(TERMINATED)
+            raise self._unfinished()
         return self._finished
+
+    def _unfinished(self) -> BaseException:
+        """Why it has ended before its end."""
+        if self._stop_at is None:
+            return self._workforce.no_place()
+        if self._limited and self.limiter:
+            return self.limiter.stop()
+        return SystemExit(TERMINATED)
+
+    def _limit(self) -> None:
+        """The budget or the deadline is near: a checkpoint, and the end."""
+        self._limited = True
+        self._stop_at = time.monotonic() + LIMIT_SECONDS
+        self._coordinator.stop()
+        if not self._trained:
+            self._gang.end_soon()
+
+    def _scale(self, scaler: Scaler) -> float:
+        """Change to the size that pays, if another does; seconds until the next look."""
+        force = self._workforce
+        size = scaler.pending(force.kind, force.running, force.target) or scaler.decide()
+        if size is not None:
+            if self._config.largest_batch:
+                self._coordinator.rebatch(size.batch_size)
+            if (size.machine_type, size.workers) != (force.kind, force.target):
+                kind = "" if size.machine_type == force.kind else size.machine_type
+                self._resize(size.workers, kind)
+        return scaler.wait_seconds()
 
     def _handle(self, event: Any) -> None:
         match event:
@@ -159,88 +154,60 @@ class _Conductor:
             case heard.Observed():
                 self._futile = 0
                 self._rows.waited(event.worker, event.observation)
+                if self.scaler:
+                    self.scaler.observed(event.observation)
             case heard.Dropped():
-                self._note(f"worker {event.worker} was left behind: {event.reason}")
+                saying.note(self._here, f"worker {event.worker} was left behind: {event.reason}")
                 self._gang.end(event.worker, event.uid)
             case heard.ResizeAsked():
-                self._resize(event)
-            case _Stop():
-                self._stop_at = self._stop_at or time.monotonic() + STOP_SECONDS
+                self._resize(event.workers, event.machine_type)
+            case Spending() if self.limiter:
+                self.limiter.spent(event)
+            case Stop():
+                self._limited = False
+                self._stop_at = min(self._stop_at or math.inf, time.monotonic() + STOP_SECONDS)
                 self._coordinator.stop()
                 self._gang.end_soon()
 
     def _said(self, message: say.Message) -> None:
-        here = self._here
+        if self.limiter:
+            self.limiter.progressed(message)
+        if self.scaler:
+            self.scaler.said(message)
         match message:
-            case say.Progress():
-                self._deaths = 0
-                here.event(
-                    "progress",
-                    done=message.done_examples,
-                    total=message.total_examples,
-                    unit="examples",
-                    epoch=message.epoch,
-                    loss=message.loss,
-                    accuracy=message.accuracy,
-                    examples_per_second=message.examples_per_second,
-                )
-            case say.Started():
-                here.event("started", **asdict(message))
-            case say.EpochEnd():
-                here.event("epoch", **asdict(message))
-            case say.Saved():
-                here.event("checkpoint", **asdict(message))
-            case say.Ready():
-                here.event("ready", **asdict(message))
-            case say.Note():
-                self._note(message.message)
             case say.Failed():
                 raise (SpecError if message.exit_code == 2 else RunError)(message.message)
             case say.Finished():
                 self._finished = message
+            case say.Progress():
+                self._workforce.deaths = 0
+        saying.write(self._here, message)
 
     def _changed(self, change: WorkerChange) -> None:
         """A worker's process or pod began, waits, or ended."""
         self._rows.change(change, replacement=self._trained)
         match change.state:
             case "started":
-                self._alive.add(change.uid)
-                self._queue_until = None
+                self._workforce.started(change)
             case "pending":
-                self._waits(change)
+                self._workforce.waits(change)
             case "ended":
-                self._alive.discard(change.uid)
+                self._workforce.alive.pop(change.uid, None)
                 self._coordinator.gone(change.worker, change.uid)
                 if self._stop_at is None and not self._finished:
                     self._ended(change)
-
-    def _waits(self, change: WorkerChange) -> None:
-        if not change.reason:
-            return
-        self._waiting = f"worker {change.worker} to start, got {change.reason}"
-        if change.fatal:
-            raise RunError(f"train: expected {self._waiting}; correct it, then `make resume`")
-        if change.cause == "unschedulable" and not self._alive:
-            if self._queue_seconds <= 0:
-                raise _no_place(self._waiting)
-            self._queue_until = self._queue_until or time.monotonic() + self._queue_seconds
-        self._note(f"worker {change.worker} waits: {change.reason}")
+        if self.limiter:
+            self.limiter.account.held(self._workforce.held())
 
     def _ended(self, change: WorkerChange) -> None:
-        if change.fatal:
-            raise RunError(f"train: expected the gang to live, got {change.reason}; `make resume`")
-        move, index = move_and_index(change.worker)
-        if move != self._move or index >= self._target:
-            return
-        self._deaths += 1
-        if self._deaths >= DEATHS:
-            raise RunError(
-                f"train: expected worker {change.worker} to finish, got {change.reason}, "
-                f"{self._deaths} times without a step between; "
-                f"`make resume RUN={self._here.run_id}` goes on from the last checkpoint"
-            )
-        self._note(f"worker {change.worker} ended: {change.reason}; it is replaced")
-        self._gang.resize(self._target)
+        """A worker that is still wanted is replaced; one that was taken away, where that pays."""
+        force = self._workforce
+        if self.scaler and force.was_taken(change):
+            size = self.scaler.lost(force.kind, force.target - 1, change.reason)
+            if size is not None:
+                self._resize(size.workers, "")
+                return
+        force.ended(change)
 
     def _formed(self, formed: heard.Formed) -> None:
         """A generation begins: who is in it works, who is above the target ends."""
@@ -264,47 +231,21 @@ class _Conductor:
             donor=formed.donor,
             fresh=formed.fresh,
         )
-        places = [move_and_index(worker) for worker in formed.workers]
-        if all(move == self._move and index < self._target for move, index in places):
-            if self._moving:
-                self._moving = False
-                self._gang.finish_move()
-            self._gang.resize(self._target)
+        self._workforce.formed(formed.workers)
+        if self.scaler:
+            workers = len(formed.workers)
+            self.scaler.formed(self._workforce.kind, workers, formed.batch_size)
 
-    def _resize(self, asked: heard.ResizeAsked) -> None:
-        workers = asked.workers
+    def _resize(self, workers: int, machine_type: str) -> None:
+        before = self._workforce.target
         if not 1 <= workers <= self._config.max_workers:
-            self._note(
+            saying.note(
+                self._here,
                 f"resize: expected 1 to {self._config.max_workers} workers (max_workers), got "
-                f"{workers}; left at {self._target}"
+                f"{workers}; left at {before}",
             )
             return
-        if asked.machine_type and not self._moved(asked):
-            return
-        self._here.event(
-            "resize", workers=workers, before=self._target, machine_type=asked.machine_type
-        )
-        growing, self._target = workers > self._target, workers
-        self._coordinator.resize(workers)
-        if growing and not asked.machine_type:
-            self._gang.resize(workers)
-
-    def _moved(self, asked: heard.ResizeAsked) -> bool:
-        """Start the workers of another machine type; the coordinator prefers them to the others."""
-        try:
-            self._gang.move(asked.machine_type, asked.workers)
-        except TallyError as error:
-            self._note(str(error))
-            return False
-        self._move, self._moving = self._move + 1, True
-        return True
-
-    def _note(self, text: str) -> None:
-        self._here.event("note", message=text)
-
-
-def _no_place(waiting: str) -> RunError:
-    return RunError(
-        f"train: expected {waiting}; ask for what the cluster has, or give it queue_seconds to "
-        "add a node"
-    )
+        if self._workforce.resize(workers, machine_type):
+            self._coordinator.resize(workers)
+            if workers > before and not machine_type:
+                self._workforce.grow()

@@ -1,16 +1,15 @@
-"""evaluate: measure the model on the split that training never saw."""
+"""evaluate: measure the model and smaller ones on data that training never saw; promote one."""
 
-import json
-import time
 from pathlib import Path
 from typing import Any
 
+from tally.compression.converter import Converter
 from tally.data.format import open_dataset
-from tally.evaluation.metrics import classification
 from tally.spec import Spec
 from tally.steps import artifacts
+from tally.steps.judging import judge, make
+from tally.steps.new_data import passed
 from tally.steps.step import step
-from tally.storage import atomic_file
 
 
 def run(dataset_folder: str, spec: dict[str, Any], model_folder: str, page: str) -> dict[str, Any]:
@@ -23,28 +22,19 @@ def run(dataset_folder: str, spec: dict[str, Any], model_folder: str, page: str)
         page: where the HTML artifact goes.
 
     Returns:
-        The evaluation, as `tally.evaluation.metrics.classification` makes it, with `seconds`.
+        The evaluation, as tally.steps.judging makes it; {} where nothing was trained.
     """
-    from tally.reports.artifacts import evaluation_html
+    from tally.reports.artifacts import nothing_html
 
     with step("evaluate") as here:
-        began = time.monotonic()
+        if why := passed(spec):
+            Path(page).write_text(nothing_html(why))
+            here.event("progress", done=1, total=1, unit="examples")
+            return {}
         dataset = open_dataset(artifacts.dataset_folder(dataset_folder), verify=["test"])
-        test = dataset.splits["test"]
-        here.event("progress", done=0, total=len(test), unit="examples")
-
-        from tally.training import predict
-
-        asked = Spec.model_validate(spec)
-        model = predict.load(asked.model, dataset.meta, Path(model_folder))
-        probabilities = predict.probabilities(model, test, dataset.meta)
-        measured = classification(test.labels(), probabilities, dataset.meta.class_names)
-        measured["seconds"] = time.monotonic() - began
-        with atomic_file(here.folder / "evaluation.json") as file:
-            file.write(json.dumps(measured).encode())
-        with atomic_file(Path(page)) as file:
-            file.write(evaluation_html(measured).encode())
-        names = ("test_accuracy", "test_loss", "macro_f1")
-        here.measured({name: measured[name] for name in names})
-        here.event("progress", done=len(test), total=len(test), unit="examples")
-    return measured
+        asked, folder = Spec.model_validate(spec), here.folder / "candidates"
+        with Converter(ahead=bool(asked.candidates)) as converter:
+            return judge(
+                here, asked, dataset, Path(model_folder), Path(page),
+                lambda model: make(here, asked, dataset, model, folder, converter),
+            )  # fmt: skip

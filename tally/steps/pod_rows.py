@@ -43,7 +43,12 @@ class PodRows:
                 self._outbox.happened(
                     change.cause,
                     self._here.name,
-                    {"worker": change.worker, "pod_uid": change.uid, "reason": change.reason},
+                    {
+                        "worker": change.worker,
+                        "pod_uid": change.uid,
+                        "reason": change.reason,
+                        "memory_limit_bytes": change.memory_limit_bytes,
+                    },
                     change.at_microseconds,
                 )
 

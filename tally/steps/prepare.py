@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tally.baselines import registry as baselines
+from tally.compression.recipe import parse_all
 from tally.data import registry
 from tally.data.format import open_dataset
 from tally.models import registry as models
 from tally.spec import validate
+from tally.steps.new_data import KEY, nothing_new
 from tally.steps.step import Step, step
 
 
@@ -35,9 +38,11 @@ def run(pipeline: str, values: Mapping[str, Any]) -> Prepared:
     """
     with step("prepare") as here:
         spec = validate(f"pipelines/{pipeline}", values)
+        parse_all(spec.candidates)
         folder, reused = registry.prepare(spec, progress=_progress(here))
         dataset = open_dataset(folder)
         models.check(spec.model, dataset.meta)
+        baselines.check(spec.baseline, dataset.meta)
         counts = {name: len(split) for name, split in dataset.splits.items()}
         facts = {
             "name": dataset.meta.name,
@@ -46,9 +51,18 @@ def run(pipeline: str, values: Mapping[str, Any]) -> Prepared:
             "reused": reused,
             "fingerprint": dataset.fingerprint,
         }
+        for what, count in dataset.left_out.items():
+            here.event("note", message=f"{dataset.meta.name}: left out {count:,} {what}")
+        validated: dict[str, Any] = spec.model_dump()
+        why = ""
+        if spec.retrain == "if-new-data":
+            why = nothing_new(here.pipeline, dataset.meta.name, dataset.fingerprint)
+        if why:
+            validated[KEY] = why
+            here.decided("nothing_new", message=why)
         total = sum(counts.values())
         here.event("progress", done=total, total=total, unit="examples", **facts)
-    return Prepared(folder, facts, spec.model_dump())
+    return Prepared(folder, facts, validated)
 
 
 def _progress(here: Step) -> Callable[[int, int], None]:

@@ -50,6 +50,15 @@ def started_microseconds(pid: int) -> int:
     return clock.now_microseconds() - int(max(0.0, age_seconds) * 1e6)
 
 
+def peak_bytes(pid: int) -> int:
+    """The most memory that a living process ever had resident, as Linux keeps it; 0 elsewhere."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    return 0
+
+
 def local_usage(
     *, step: str, worker: str, pid: int, container: str, phase: Phase, start: int, cores: float
 ) -> Usage:
@@ -92,6 +101,7 @@ class _Open:
     sampled_at: int
     resident_bytes: int = 0
     byte_seconds: float = 0.0
+    peak_bytes: int = 0
 
 
 class Recorder:
@@ -175,6 +185,7 @@ class Recorder:
             cpu_seconds = _cpu_seconds(process)
             resident = process.memory_info().rss
         opened = _Open(row, process, cpu_seconds, row.start_microseconds, resident)
+        opened.peak_bytes = resident
         self._open[row.usage_id] = opened
 
     def _closed(self, row: Usage, end: int, cpu_seconds: float | None) -> None:
@@ -195,6 +206,9 @@ class Recorder:
             if opened.process is not None:
                 used = max(used, _cpu_seconds(opened.process) - opened.cpu_seconds_at_start)
                 opened.resident_bytes = opened.process.memory_info().rss
+                opened.peak_bytes = max(
+                    opened.peak_bytes, opened.resident_bytes, peak_bytes(opened.process.pid)
+                )
         held = (before + opened.resident_bytes) / 2
         opened.byte_seconds += held * max(0, now - opened.sampled_at) / 1e6
         if cpu_seconds is not None:
@@ -205,6 +219,7 @@ class Recorder:
             heartbeat_at_microseconds=now,
             cpu_used_core_seconds=used,
             memory_used_byte_seconds=opened.byte_seconds,
+            memory_peak_bytes=opened.peak_bytes,
         )
         return opened.row
 

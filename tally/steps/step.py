@@ -26,6 +26,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tally import clock, events, lifeline, storage, userfile
+from tally.costing.documents import finite
+from tally.costing.quotes import RunEvent
 from tally.costing.usage import Phase
 from tally.errors import RunError, TallyError
 from tally.steps.recorder import Recorder, local_usage, started_microseconds
@@ -68,6 +70,25 @@ class Step:
             print(json.dumps({"step": self.name, "event": event, **fields}), flush=True)
         if self.outbox is not None and event != "progress":
             self.outbox.happened(event, self.name, fields)
+
+    def decided(self, event: str, **fields: Any) -> None:
+        """Append to the run's events what the ledger keeps too: the meter's, or this machine's."""
+        self.event(event, **fields)
+        if self.outbox is None:
+            from tally.costing.ledger import open_ledger
+
+            at = clock.now_microseconds()
+            open_ledger().write_events(
+                [
+                    RunEvent(
+                        run_id=self.run_id,
+                        at_microseconds=at,
+                        kind=event,
+                        step=self.name,
+                        facts=finite(fields),
+                    )
+                ]
+            )
 
     def measured(self, metrics: Mapping[str, float], **changes: Any) -> None:
         """Keep in the run's record what was measured.

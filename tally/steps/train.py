@@ -8,22 +8,30 @@ import functools
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tally import clock, storage
 from tally.costing.ledger import open_ledger
+from tally.costing.plan import LOCAL, Plan
 from tally.costing.runs import RunRecord
 from tally.data.format import Dataset, open_dataset
 from tally.errors import SpecError
 from tally.kube.here import is_here
 from tally.machines.catalogue import machine
 from tally.spec import Spec, parse_settings
-from tally.steps import artifacts, conductor
+from tally.steps import artifacts
+from tally.steps.conducting import conduct
+from tally.steps.limiting import Limiter
 from tally.steps.lost_work import count_lost_work
+from tally.steps.new_data import champion_weights, passed
+from tally.steps.remembering import remember
+from tally.steps.scaling import scaler_of
+from tally.steps.spending import account_of, limits_of
 from tally.steps.step import Step, step
+from tally.steps.worker_size import worker_size
 from tally.training import checkpoint, output, state
 from tally.training.dataset_copy import COORDINATOR
 from tally.training.gang import Gang
@@ -39,21 +47,29 @@ class Trained:
     facts: dict[str, float]
 
 
-def run(dataset_folder: str, spec: dict[str, Any]) -> Trained:
+def run(
+    dataset_folder: str, spec: dict[str, Any], plan: Mapping[str, Any] | None = None
+) -> Trained:
     """The train step.
 
     Args:
         dataset_folder: from prepare.
         spec: the validated parameters.
+        plan: from the plan step; without one the gang is as the parameters say.
 
     Raises:
         SystemExit: training failed or was ended; told in the run's events.
     """
     with step("train", cores=0) as here:
+        if why := passed(spec):
+            return _nothing(here, why)
         asked = Spec.model_validate(spec)
+        known = Plan.from_json(plan) if plan else None
+        if known:
+            asked = planned(asked, known)
         dataset = open_dataset(artifacts.dataset_folder(dataset_folder), verify=["train"])
-        conduct = _with_pods if is_here() else _with_processes
-        finished = conduct(here, asked, dataset)
+        trained = _with_pods if is_here() else _with_processes
+        finished = trained(here, asked, dataset, known)
         facts = {
             "examples_trained": finished.examples_trained,
             "train_loss": finished.loss,
@@ -61,10 +77,31 @@ def run(dataset_folder: str, spec: dict[str, Any]) -> Trained:
             "train_seconds": finished.seconds,
         }
         here.measured({}, examples_trained=finished.examples_trained)
+        remember(here, asked, dataset, finished)
     return Trained(here.folder / "model", facts)
 
 
-def _with_processes(here: Step, asked: Spec, dataset: Dataset) -> Finished:
+def _nothing(here: Step, why: str) -> Trained:
+    """What is left where there is nothing to train on: a word instead of a model."""
+    folder = here.folder / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "nothing-new.txt").write_text(f"{why}\n")
+    return Trained(folder, {})
+
+
+def planned(asked: Spec, plan: Plan) -> Spec:
+    """What was asked for, with the size and the machine type that the plan begins with."""
+    machine_type = "" if plan.machine_type == LOCAL else plan.machine_type
+    return asked.model_copy(
+        update={
+            "workers": plan.workers,
+            "max_workers": plan.max_workers,
+            "machine_type": machine_type,
+        }
+    )
+
+
+def _with_processes(here: Step, asked: Spec, dataset: Dataset, plan: Plan | None) -> Finished:
     """On this machine; a lone worker has all cores, those of a gang one each."""
     alone = asked.most_workers == 1 and not asked.deterministic
     config = WorkerConfig(
@@ -82,13 +119,24 @@ def _with_processes(here: Step, asked: Spec, dataset: Dataset) -> Finished:
         return LocalGang({"TALLY_COORDINATOR": address, "TALLY_TOKEN_FILE": str(token_file)})
 
     try:
-        _go_on_from_checkpoint(here, config)
-        return conductor.conduct(here, config, asked.workers, token, gang)
+        batch = _go_on_from_checkpoint(here, config)
+        limiter = _limiter(here, asked, in_pods=False)
+        examples = len(dataset.splits["train"])
+        return conduct(
+            here,
+            config,
+            asked.workers,
+            token,
+            gang,
+            machine_type=LOCAL,
+            limiter=limiter,
+            scaler=scaler_of(here, asked, plan, limiter, LOCAL, examples, batch),
+        )
     finally:
         token_file.unlink(missing_ok=True)
 
 
-def _with_pods(here: Step, asked: Spec, dataset: Dataset) -> Finished:
+def _with_pods(here: Step, asked: Spec, dataset: Dataset, plan: Plan | None) -> Finished:
     """On the cluster of this pod; the model is brought here from the store."""
     if not os.environ.get("TALLY_STORE"):
         raise SpecError(
@@ -120,9 +168,11 @@ def _with_pods(here: Step, asked: Spec, dataset: Dataset) -> Finished:
         attempt=here.attempt,
         token=token,
         machine_type=asked.machine_type or None,
+        size=worker_size(here, asked.machine_type),
     )
-    _go_on_from_checkpoint(here, config)
-    finished = conductor.conduct(
+    batch, examples = _go_on_from_checkpoint(here, config), len(dataset.splits["train"])
+    limiter, kind = _limiter(here, asked, in_pods=True), asked.machine_type
+    finished = conduct(
         here,
         config,
         asked.workers,
@@ -131,9 +181,24 @@ def _with_pods(here: Step, asked: Spec, dataset: Dataset) -> Finished:
         host=inside.own_address(),
         dataset_folder=dataset.folder,
         queue_seconds=asked.queue_seconds,
+        machine_type=kind,
+        limiter=limiter,
+        scaler=scaler_of(here, asked, plan, limiter, kind, examples, batch),
     )
     output.bring(model_folder, here.folder / "model")
     return finished
+
+
+def _limiter(here: Step, asked: Spec, *, in_pods: bool) -> Limiter | None:
+    """Of the budget and the deadline, if there is one.
+
+    Raises:
+        LimitReached: nothing is left of them.
+    """
+    if asked.limit_usd is None and not asked.deadline:
+        return None
+    account = account_of(here, asked, in_pods)
+    return Limiter(here, limits_of(asked, account), account)
 
 
 def _same_everywhere(here: Step, asked: Spec, dataset: Dataset) -> dict[str, Any]:
@@ -151,17 +216,36 @@ def _same_everywhere(here: Step, asked: Spec, dataset: Dataset) -> dict[str, Any
         "deterministic": asked.deterministic,
         "max_workers": asked.most_workers,
         "collective": asked.collective,
+        "largest_batch": asked.largest_batch if asked.batch == "adaptive" else 0,
+        "start_weights": _start_weights(here, asked, dataset),
     }
 
 
-def _go_on_from_checkpoint(here: Step, config: WorkerConfig) -> None:
-    """Refuse another training's checkpoint before any worker is started; count what is redone."""
+def _start_weights(here: Step, asked: Spec, dataset: Dataset) -> str:
+    """Where the champion's weights are, if training is to begin with them."""
+    if asked.start == "fresh":
+        return ""
+    found = champion_weights(here.pipeline, dataset.meta.name)
+    if found is None:
+        here.event("note", message="start=champion: there is no champion yet, so from new weights")
+        return ""
+    here.event("note", message=f"starts with the weights of champion {found[1].name}")
+    return found[0]
+
+
+def _go_on_from_checkpoint(here: Step, config: WorkerConfig) -> int:
+    """Refuse another training's checkpoint before any worker is started; count what is redone.
+
+    Returns:
+        The global batch to go on with.
+    """
     folder = storage.location(config.checkpoint_folder)
     found = checkpoint.latest(folder, lambda said: here.event("note", message=said))
     if found:
         checkpoint.require_same(found, state.spec(config), folder)
     if here.attempt > 1:
         count_lost_work(here, folder, here.attempt)
+    return (found.position.batch_size if found else 0) or config.batch_size
 
 
 def main() -> None:

@@ -24,10 +24,10 @@ fi
 # The meter's tests mostly wait for the cluster, and so do the gangs': side by side, each in its order.
 # Those of gangs without a meter are among the former, since any meter would let their pods go, and so
 # are those of what is deployed, which has one: last, from deploying it to taking it away. Alone, when
-# all others are done: placement, whose fake nodes would take others' pods, and a whole pipeline, which
-# takes both cores and has a meter.
+# all others are done: placement, whose fake nodes would take others' pods, a gang that is to find room
+# for a second worker in time, and a whole pipeline, which takes both cores and has a meter.
 log=$(mktemp)
-alone=(tests/cluster/test_{placement,pipeline_pods}.py)
+alone=(tests/cluster/test_{placement,scaled_training,pipeline_pods}.py)
 metered=(tests/cluster/test_{meter*,gang_without_meter,deploy,doctor,deployed_run,undeploy}.py)
 (tests "${metered[@]}") >"$log" 2>&1 &
 meters=$!

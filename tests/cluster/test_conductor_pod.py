@@ -31,11 +31,13 @@ import os, signal, sys, threading
 from dataclasses import replace
 from tally.kube.here import is_here
 from tally.kube.inside import gang_here
+from tally.scaling.rightsizing import Requests
+M = 64 << 20
 assert is_here()
 gang = gang_here(
     run_id=os.environ["TALLY_RUN_ID"], step="train", pipeline="cnn", attempt=1,
     coordinator=os.environ["TALLY_HOST"] + ":7000", token=b"t",
-    cpu_cores=0.1, memory_bytes=64 << 20,
+    size=Requests(cpu_cores=0.1, cpu_limit_cores=0.1, memory_bytes=M, memory_limit_bytes=M),
 )
 gang._template = replace(gang._template, command=("python", "-S", "-c", {STAND_IN!r}))
 def stop(*_):

@@ -11,6 +11,7 @@ from metering import (
     lease_microseconds,
     log_of_main,
     make_pod,
+    pod_now,
     run_of,
     step_pod,
     until_phase,
@@ -19,6 +20,7 @@ from objects import delete, every, until_true
 from watched import Watched
 
 from tally.costing.ledger import open_ledger
+from tally.costing.past_lives import past_lives
 from tally.costing.usage import Usage
 from tally.errors import SpecError
 from tally.kube.cluster import Cluster
@@ -106,7 +108,37 @@ def test_cpu_and_memory_are_what_the_pod_itself_says_it_used(
     used, *_ = map(float, log_of_main(cluster, namespace, "burns").split())
     assert sum(row.cpu_used_core_seconds for row in rows) == pytest.approx(used, rel=0.15)
     held = rows[-1].memory_used_byte_seconds / 50
-    assert 32 << 20 < held < 80 << 20
+    # of the 42 MiB that it holds the kubelet sees nothing before its first look, 20 s late at most
+    assert 24 << 20 < held < 80 << 20
+    assert 32 << 20 < rows[-1].memory_peak_bytes < 96 << 20
+    with open_ledger(meter.ledger_url) as ledger:
+        (life,) = past_lives(ledger, rows[-1].pipeline, namespace, 0)
+    assert (life.step, life.is_worker, life.oom_limit_bytes) == ("measure", False, 0)
+    assert life.memory_peak_bytes == rows[-1].memory_peak_bytes
+    assert life.cpu_core_seconds == pytest.approx(used, rel=0.15)
+    meter.stop()
+
+
+def test_a_step_that_is_killed_for_its_memory_is_an_event_of_its_run_with_the_limit(
+    cluster: Cluster, namespace: str, meter_of: Make
+) -> None:
+    meter = meter_of()
+    meter.start()
+    uid = make_pod(cluster, namespace, step_pod("eats", f"x = b'x' * {256 << 20}"))
+
+    def killed() -> bool:
+        pod = pod_now(cluster, namespace, "eats") or {"status": {}}
+        states = {c["name"]: c["state"] for c in pod["status"].get("containerStatuses", [])}
+        return states.get("main", {}).get("terminated", {}).get("reason") == "OOMKilled"
+
+    until_true(killed, 30)
+    delete(cluster, "Pod", "eats", namespace)  # what waits for it would wait for ever
+    (*_, work) = meter.until_closed(uid)[uid]
+    with open_ledger(meter.ledger_url) as ledger:
+        (event,) = until_true(lambda: ledger.events(work.run_id), 20)
+        (life,) = past_lives(ledger, work.pipeline, namespace, 0)
+    assert (event.kind, event.step) == ("oom", "measure")
+    assert event.facts["memory_limit_bytes"] == life.oom_limit_bytes == 64 << 20
     meter.stop()
 
 

@@ -104,7 +104,7 @@ def run(
 def test_each_step_of_the_compiled_cnn_runs_as_kfps_pod_and_the_last_prints_the_meters_bill(
     cluster: Cluster, namespace: str, meter: MeterProcess, run: PipelineRun
 ) -> None:
-    assert run.steps() == ["prepare", "train", "evaluate", "bill"]
+    assert run.steps() == ["prepare", "plan", "train", "evaluate", "bill"]
     logs = {step: run.run(step) for step in run.steps()}
 
     assert run.outputs["train"]["metrics"]["metadata"]["examples_trained"] == EPOCHS * EXAMPLES
@@ -118,7 +118,7 @@ def test_each_step_of_the_compiled_cnn_runs_as_kfps_pod_and_the_last_prints_the_
 
     assert f"Bill of cnn, run {run.run_id}" in logs["bill"]
     told = bill_lines(logs["bill"])
-    assert steps_of(told) == {"prepare", "train", "evaluate"}
+    assert steps_of(told) == {"prepare", "plan", "train", "evaluate"}
     meter.until_closed(*run.pods.values())
     with open_ledger(meter.ledger_url) as ledger:
         rows = [row for row in ledger.usage([run.run_id]) if row.source == "pod"]

@@ -1,5 +1,6 @@
 """The real scheduler puts workers where their machine type says, and nowhere else."""
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -8,12 +9,20 @@ from typing import Any
 
 import pytest
 import yaml
+from made_training import pictures
 from objects import IMAGE, apply, delete, every, until_true
 
+from tally import clock
+from tally.costing.plan import Plan
+from tally.data.format import open_dataset
 from tally.kube.cluster import Cluster, Refused
 from tally.kube.template import worker_template
-from tally.machines.catalogue import machine
+from tally.machines.catalogue import load, machine
 from tally.machines.shape import Gpu, Tpu
+from tally.spec import validate
+from tally.steps import quoting_cluster
+from tally.steps.asked import Asked
+from tally.steps.train import planned
 
 Make = Callable[..., Any]
 
@@ -70,6 +79,45 @@ def test_a_machine_types_workers_are_placed_on_its_nodes(
     assert set(until_true(lambda: _placed(cluster, namespace, workers), 30)) == places
 
 
+@pytest.mark.parametrize(
+    ("name", "workers", "places"),
+    [
+        ("g2-standard-4", 2, {"fake-l4-0", "fake-l4-1"}),
+        ("ct5lp-hightpu-8t", 1, {"fake-v5e-2x4"}),
+    ],
+)
+def test_planned_workers_are_placed_by_the_plans_selector_toleration_and_accelerator(
+    cluster: Cluster,
+    namespace: str,
+    spec: Make,
+    gang_of: Make,
+    tmp_path: Path,
+    name: str,
+    workers: int,
+    places: set[str],
+) -> None:
+    asked = Asked(
+        pipeline="cnn",
+        spec=validate("here", {"machine_type": name, "workers": workers}),
+        dataset=open_dataset(pictures(tmp_path / "shapes")),
+        value_of_hour_usd=1.0,
+        created_at_microseconds=clock.now_microseconds(),
+    )
+    made = quoting_cluster.there(load(), asked, {}).plan.as_json()
+    plan = Plan.from_json(json.loads(json.dumps(made)))  # as it comes out of the plan step
+    begins = planned(asked.spec, plan)
+    gang, _ = gang_of(spec(), worker_template(machine(begins.machine_type), IMAGE))
+    gang.start(begins.workers)
+    assert set(until_true(lambda: _placed(cluster, namespace, workers), 30)) == places
+    offer = plan.offers[0]
+    for pod in every(cluster, "Pod", namespace):
+        wanted, (container,) = pod["spec"], pod["spec"]["containers"]
+        assert offer.node_selector.items() <= wanted["nodeSelector"].items()
+        assert all(dict(one) in wanted["tolerations"] for one in offer.tolerations)
+        count = container["resources"]["requests"][offer.accelerator]
+        assert int(count) == offer.accelerator_count > 0
+
+
 def test_no_worker_without_an_accelerator_takes_a_node_that_has_one(
     cluster: Cluster, namespace: str, spec: Make, template: Make, gang_of: Make
 ) -> None:
@@ -102,7 +150,6 @@ def test_the_api_server_takes_every_machine_types_pod(
     cluster: Cluster, namespace: str, spec: Make
 ) -> None:
     from tally.kube.manifests import gang_objects
-    from tally.machines.catalogue import load
 
     types = [m for m in load().machine_types.values() if m.kubernetes]
     assert len(types) >= 3

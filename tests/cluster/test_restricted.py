@@ -10,7 +10,7 @@ from objects import PROJECT, apply, delete
 from tally.kube.cluster import Cluster, Refused
 from tally.runs.compiled import compile_for_cluster
 
-STEPS = ["prepare", "train", "evaluate", "bill"]
+STEPS = ["prepare", "plan", "train", "evaluate", "bill"]
 # a pod's own words, which the API server gives anew
 _GIVEN = (
     "creationTimestamp",

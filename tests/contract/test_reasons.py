@@ -82,7 +82,8 @@ def test_a_failed_steps_reason_is_the_clusters_where_the_log_cannot_tell(
     done = run_tally("submit", "cnn")
     assert done.code == 1
     assert done.err.splitlines() == [
-        "failed: train: OOMKilled: it used more memory than its limit of 512Mi"
+        "failed: train: OOMKilled: it used more memory than its limit of 512Mi; "
+        "where a meter is, the next submit asks for 768Mi"
     ]
 
 

@@ -16,7 +16,10 @@ def test_a_run_that_succeeds(run_tally, replay: Replay) -> None:
     assert done.code == 0, done.err
     run = replay.the_run()
     first, *lines = done.out.splitlines()
-    assert first == f"cnn on {replay.host}, as nobody (no token), namespace kubeflow"
+    where = f"cnn on {replay.host}, as nobody (no token), namespace kubeflow, quote $"
+    assert first.startswith(where)
+    low, high = map(float, first.removeprefix(where).split("–"))
+    assert 0 < low < high
     assert f"{replay.host}/#/runs/details/{run['run_id']}" in lines
     for step in ("prepare", "train", "evaluate", "bill"):
         assert any(re.fullmatch(f"{step}: succeeded after [67] s", line) for line in lines), lines

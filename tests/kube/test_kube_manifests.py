@@ -56,6 +56,18 @@ def test_another_machine_type_changes_what_is_asked_for_and_nothing_else() -> No
         moved(before, machine("local"))
 
 
+def test_what_past_workers_needed_is_asked_for_and_more_may_be_used() -> None:
+    sized = template(cpu_request_cores=0.6, memory_request_bytes=832 << 20)
+    (container,) = pod_of(gang_objects(spec(), sized, TOKEN, 1))["containers"]
+    assert container["resources"] == {
+        "requests": {"cpu": "600m", "memory": "832Mi"},
+        "limits": {"cpu": "1500m", "memory": "2048Mi"},
+    }
+    after = moved(sized, machine("g2-standard-4"))
+    asked = pod_of(gang_objects(spec(), after, TOKEN, 1))["containers"][0]["resources"]
+    assert asked["requests"] == asked["limits"]
+
+
 def test_only_the_secret_has_the_token() -> None:
     objects = gang_objects(spec(), template(), TOKEN, 2)
     parts = {part["kind"]: part for _, part in objects.parts}

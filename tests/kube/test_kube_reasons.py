@@ -35,6 +35,7 @@ def test_a_pod_is_read_in_kubernetes_own_words(
     assert told.exit_code == exit_code
     assert (told.worker, told.uid, told.at_microseconds) == ("0", pod["metadata"]["uid"], 7)
     assert told.fatal == (cause == "image")
+    assert told.memory_limit_bytes == (64 << 20 if state == "ended" else 0)
 
 
 @pytest.mark.parametrize("name", ["no-image", "back-off"])

@@ -117,3 +117,9 @@ def test_a_container_that_lasts_uses_more_with_every_reading() -> None:
     states = [after(*readings[: n + 1]) for n in range(len(readings))]
     known = [state.cpu_core_seconds for state in states if state]
     assert all(a < b for a, b in pairwise(known))
+
+
+def test_the_peak_is_the_highest_reading_wherever_it_was() -> None:
+    what = used(after((0, 0, 3e8), (15, 1, 9e8), (30, 2, 1e8)), 0, 40 * SECOND)
+    assert what is not None
+    assert what.memory_peak_bytes == 900_000_000

@@ -122,6 +122,15 @@ def test_what_was_used_is_shared_by_phases_and_adds_up() -> None:
     assert [row.cpu_used_core_seconds for row in driver] == [0.0, 3.0]
 
 
+def test_a_peak_stays_when_the_meter_has_forgotten_what_it_saw() -> None:
+    pod = recorded("running")
+    first = rows_of(pod, 30, used=Used(12.0, 90.0, memory_peak_bytes=700))
+    again = rows_of(pod, 60, used=Used(20.0, 95.0, memory_peak_bytes=300), before=first)
+    assert [row.memory_peak_bytes for row in again] == [0, 0, 700]
+    higher = rows_of(pod, 90, used=Used(30.0, 99.0, memory_peak_bytes=800), before=again)
+    assert [row.memory_peak_bytes for row in higher] == [0, 0, 800]
+
+
 def test_the_first_start_is_kept_when_the_pod_no_longer_tells_it() -> None:
     pod = recorded("running")
     first = rows_of(pod, 30)

@@ -74,14 +74,16 @@ def test_a_pod_that_did_well_has_no_reason(name: str) -> None:
         ),
         (
             failed(state("main", terminated={"exitCode": 137, "reason": "OOMKilled"})),
-            "OOMKilled: it used more memory than its limit of 512Mi",
+            "OOMKilled: it used more memory than its limit of 512Mi; where a meter is, the next "
+            "submit asks for 768Mi",
         ),
         (
             failed(
                 state("wait", terminated={"exitCode": 64}),
                 state("main", terminated={"exitCode": 137, "reason": "OOMKilled"}),
             ),
-            "OOMKilled: it used more memory than its limit of 512Mi",
+            "OOMKilled: it used more memory than its limit of 512Mi; where a meter is, the next "
+            "submit asks for 768Mi",
         ),
         (failed(state("main", terminated={"exitCode": 1, "reason": "Error"})), "exit code 1"),
         (

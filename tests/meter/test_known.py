@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
-from told import created, made, node, recorded
+from told import created, made, node, price, recorded
 
+from tally.costing.node_shares import share_nodes
 from tally.kube.manifests import FINALIZER
 from tally.meter.known import SETTLED_MICROSECONDS, Known
 from tally.meter.kubelet import PodSample
+from tally.meter.making import make
 
 SECOND = 10**6
 RUNNING = recorded("running", creationTimestamp="2026-11-24T10:00:00Z")
@@ -102,6 +104,22 @@ def test_an_end_that_was_missed_is_not_the_moment_at_which_it_is_heard_of() -> N
     (row,) = made(known, BEGAN + 601 * SECOND).usage
     assert row.end_microseconds is not None
     assert row.end_microseconds < BEGAN + 10 * SECOND
+
+
+def test_a_node_lasted_at_least_until_a_pod_on_it_ended() -> None:
+    pod = recorded("exit-3")
+    began = created(pod)
+    known = Known()
+    known.see_node(node(), began, gone=False)
+    made(known, began)  # until then its Lease was renewed, and no later sign of it comes
+    known.see_pod(pod, began + 9 * SECOND, gone=False)
+    found = make(known, price, began + 9 * SECOND, began + 9 * SECOND)
+    last = max(row.end_microseconds or 0 for row in found.usage)
+    (life,) = found.nodes
+    assert began < last == life.heartbeat_at_microseconds and life.end_microseconds is None
+    charged = share_nodes(found.usage, found.nodes).charges
+    assert sum(one.billed_microseconds for one in charged) > 0
+    assert make(known, price, began + 10 * SECOND, began + 10 * SECOND).nodes == []
 
 
 def test_a_node_that_vanishes_takes_its_pods_along() -> None:

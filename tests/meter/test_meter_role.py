@@ -3,6 +3,7 @@
 import urllib.request
 from pathlib import Path
 
+import pytest
 import yaml
 from standin import ApiStandIn
 from test_service import Process, api, ended_run, held_pod, meter, until
@@ -25,6 +26,7 @@ def rights() -> set[tuple[str, str, str]]:
     }
 
 
+@pytest.mark.slow
 def test_the_role_has_each_verb_that_the_meter_asks_for_and_none_besides(
     api: ApiStandIn, meter: Process
 ) -> None:

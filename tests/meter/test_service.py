@@ -175,6 +175,7 @@ def ended_run(api: ApiStandIn) -> str:
     return str(run_id)
 
 
+@pytest.mark.slow
 def test_the_gang_of_a_terminated_run_goes_and_its_bill_is_closed(
     api: ApiStandIn, meter: Process
 ) -> None:

@@ -1,4 +1,4 @@
-"""What doctor says of a cluster that stands in for a real one."""
+"""A home for a whole file, and what doctor says of a cluster that stands in for a real one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,18 @@ import pytest
 
 if TYPE_CHECKING:  # only doctor's tests have the time for Kubernetes' client
     from kubernetes_standin import ApiServer, Lines
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TALLY_HOME that a file's tests have together, with `one_home`."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def one_home(home: Path, tally_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of a fresh home: each test goes on with what those before it in the file left."""
+    monkeypatch.setenv("TALLY_HOME", str(home))
 
 
 @pytest.fixture

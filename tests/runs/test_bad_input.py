@@ -69,7 +69,7 @@ def test_shapes_that_do_not_fit_the_model(tmp_path: Path) -> None:
     labels = np.array([0, 1, 0, 1])
     source = tmp_path / "tiny.npz"
     np.savez(source, x_train=tiny, y_train=labels, x_test=tiny, y_test=labels)
-    line = failed_in_step("cnn", "--set", f"dataset={source}", code=2)
+    line = refused("submit", "cnn", "--set", f"dataset={source}")
     assert "expected" in line and "2" in line
 
 
@@ -88,8 +88,8 @@ def test_a_corrupt_shard_is_named(tally_home: Path) -> None:
 @pytest.mark.slow
 def test_an_unreachable_bucket_is_one_line() -> None:
     nobody = "http://127.0.0.1:1"
-    line = failed_in_step(
-        "cnn", "--set", "dataset=gs://no-such/digits.npz", code=2, STORAGE_EMULATOR_HOST=nobody
+    line = refused(
+        "submit", "cnn", "--set", "dataset=gs://no-such/digits.npz", STORAGE_EMULATOR_HOST=nobody
     )
     assert "gs://no-such" in line
 
@@ -154,6 +154,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_written(size: str, tmp_path
     assert "left " not in done.stdout
 
 
+@pytest.mark.slow
 def test_make_passes_values_on_as_they_are(tmp_path: Path) -> None:
     """Nothing in a value is run or expanded, by make or by a shell."""
     trap = tmp_path / "trap"

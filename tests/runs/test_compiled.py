@@ -19,15 +19,15 @@ from tally.runs.placement import placement
 
 PROJECT = Path(__file__).parents[2]
 ALL = [*pipelines.names(), str(PROJECT / "examples" / "mine.py")]
-STEPS = ("prepare", "train", "evaluate", "bill")
-HOURS = {"train": 7 * 24, "bill": 0.25}  # the others: 6
+STEPS = ("prepare", "plan", "train", "evaluate", "bill")
+HOURS = {"train": 7 * 24, "plan": 0.25, "bill": 0.25}  # the others: 6
 RETRIES = {
     "maxRetryCount": 2,
     "backoffDuration": "30s",
     "backoffFactor": 2.0,
     "backoffMaxDuration": "300s",
 }
-CORES = {"train": 0.5, "bill": 0.1}  # a conductor's workers have pods of their own
+CORES = {"train": 0.5, "plan": 0.25, "bill": 0.1}  # a conductor's workers have pods of their own
 DIGEST = f"registry.example/team/tally@sha256:{'0' * 63}1"
 
 
@@ -106,13 +106,17 @@ def test_only_the_conductor_has_what_a_gang_asks_for_where_the_cluster_has_it(
     there = settings[step]
     message = json_format.ParseDict(there, KubernetesExecutorConfig())
     machines = environment_of(containers[step]).get("TALLY_MACHINES")
+    if step not in ("plan", "train"):  # who chooses a machine type, and who asks for it
+        assert machines is None and not message.config_map_as_volume
     if step != "train":
-        assert machines is None
-        assert not message.config_map_as_env and not message.config_map_as_volume
+        assert not message.config_map_as_env
+    if machines is None:
         return
-    (queue,), (volume,) = message.config_map_as_env, message.config_map_as_volume
-    assert (queue.config_map_name, queue.optional) == ("tally", True)
-    assert [(k.config_map_key, k.env_var) for k in queue.key_to_env] == [("TALLY_QUEUE",) * 2]
+    (volume,) = message.config_map_as_volume
+    if step == "train":
+        (queue,) = message.config_map_as_env
+        assert (queue.config_map_name, queue.optional) == ("tally", True)
+        assert [(k.config_map_key, k.env_var) for k in queue.key_to_env] == [("TALLY_QUEUE",) * 2]
     assert (volume.config_map_name, volume.optional) == ("tally-machines", True)
     assert volume.mount_path == machines == "/etc/tally/machines"
 

@@ -71,5 +71,5 @@ def test_a_chain_says_where_a_step_runs() -> None:
     assert "nodeSelector" not in settings["exec-train"]
     with pytest.raises(SpecError, match="expected text, got 8"):
         Place(cpu=8)  # type: ignore[arg-type]
-    with pytest.raises(SpecError, match="places of prepare, train, evaluate, bill, got tain"):
+    with pytest.raises(SpecError, match="places of prepare, plan, train, evaluate, bill, got tain"):
         chain("placed", "A pipeline.", places={"tain": place})

@@ -169,7 +169,10 @@ def trained(made: Compiled, image: Path, folder: Path, run_id: str) -> Pods:
     prepared = pods.run("prepare", {"pipeline": made.name, **made.arguments})
     assert prepared.returncode == 0, prepared.stderr
     spec = pods.outputs["prepare"]["Output"]
-    done = pods.run("train", {"spec": spec})
+    planned = pods.run("plan", {"spec": spec})
+    assert planned.returncode == 0, planned.stderr + planned.stdout
+    plan = pods.outputs["plan"]["Output"]
+    done = pods.run("train", {"spec": spec, "plan": plan})
     assert done.returncode == 0, done.stderr + done.stdout
     return pods
 

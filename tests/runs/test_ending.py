@@ -49,7 +49,7 @@ ENDINGS: dict[str, tuple[Callable[[Live], None], int]] = {
         "SIGINT to the group",
         pytest.param("SIGINT to submit", marks=pytest.mark.slow),
         pytest.param("SIGTERM to submit", marks=pytest.mark.slow),
-        "SIGKILL to submit",
+        pytest.param("SIGKILL to submit", marks=pytest.mark.slow),
     ],
 )
 def test_ending_in_training(name: str, tally_home: Path) -> None:
@@ -61,7 +61,9 @@ def test_ending_in_training(name: str, tally_home: Path) -> None:
         assert_closed(live.run_id, "interrupted")
 
 
-@pytest.mark.parametrize("name", ["SIGTERM to submit", "SIGKILL to submit"])
+@pytest.mark.parametrize(
+    "name", ["SIGTERM to submit", pytest.param("SIGKILL to submit", marks=pytest.mark.slow)]
+)
 def test_ending_before_training(name: str, tally_home: Path) -> None:
     how, _ = ENDINGS[name]
     with Live(tally_home, *LONG) as live:
@@ -70,6 +72,7 @@ def test_ending_before_training(name: str, tally_home: Path) -> None:
         assert_closed(live.run_id, "interrupted")
 
 
+@pytest.mark.slow
 def test_killing_submit_and_engine_leaves_nothing(tally_home: Path) -> None:
     def kill_both(live: Live) -> None:
         for process in live.processes():
@@ -84,6 +87,7 @@ def test_killing_submit_and_engine_leaves_nothing(tally_home: Path) -> None:
         assert_closed(live.run_id, "interrupted")
 
 
+@pytest.mark.slow
 def test_cancel_ends_the_run_and_says_so(tally_home: Path) -> None:
     with Live(tally_home, *LONG) as live:
         live.until("started")
@@ -150,6 +154,7 @@ def assert_accounted(run_id: str) -> None:
     assert bill.billed_seconds == pytest.approx(bill.wall_seconds, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_ending_alone_is_not_resumed_meanwhile(tally_home: Path) -> None:
     with Live(tally_home, *LONG) as live:
         live.until("started")

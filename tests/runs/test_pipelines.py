@@ -9,6 +9,7 @@ from command import tally
 
 from tally.errors import SpecError
 from tally.runs import pipelines
+from tally.runs.compiled import compile_to
 from tally.spec import Spec, describe
 
 PROJECT = Path(__file__).parents[2]
@@ -17,7 +18,7 @@ ALL = [*pipelines.names(), str(PROJECT / "examples" / "mine.py")]
 
 def compiled(name: str, folder: Path) -> Any:
     """The pipeline's own document; the other one is for Kubernetes."""
-    return next(yaml.safe_load_all(pipelines.compile_to(name, folder / "ir.yaml").read_text()))
+    return next(yaml.safe_load_all(compile_to(name, folder / "ir.yaml").read_text()))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -38,9 +39,9 @@ def test_caching_is_off_and_the_bill_is_the_exit_handler(name: str, tmp_path: Pa
     ir = compiled(name, tmp_path)
     dags = [ir["root"]["dag"], *(c["dag"] for c in ir["components"].values() if "dag" in c)]
     tasks = {name: task for dag in dags for name, task in dag["tasks"].items()}
-    assert {"prepare", "train", "evaluate", "bill"} < set(tasks)
+    assert {"prepare", "plan", "train", "evaluate", "bill"} < set(tasks)
     for name, task in tasks.items():
-        if name in ("prepare", "train", "evaluate", "bill"):
+        if name in ("prepare", "plan", "train", "evaluate", "bill"):
             assert not task["cachingOptions"].get("enableCache"), name
     assert tasks["bill"]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
 

@@ -12,19 +12,9 @@ from command import QUICK, TALLY, events, submit_json, tally
 from tally.costing.ledger import open_ledger
 
 PROJECT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("one_home")
+
 MINE = ["--set", "epochs=60", "--set", "learning_rate=0.01"]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(autouse=True)
-def tally_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One home for the tests of this file: the runs of the first are looked at by the others."""
-    monkeypatch.setenv("TALLY_HOME", str(home))
-    return home
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +29,9 @@ def test_cnn_learns_and_every_step_is_billed(cnn: dict, home: Path) -> None:
     assert cnn["state"] == "succeeded"
     assert cnn["metrics"]["test_accuracy"] > 0.8  # one epoch, not enlarged
     steps = {line["step"] for line in cnn["bill"]["lines"]}
-    assert {"submit", "prepare", "train", "evaluate", "bill"} <= steps
+    assert {"submit", "prepare", "plan", "train", "evaluate", "bill"} <= steps
     ended = [event["step"] for event in events(home, cnn["id"]) if event["event"] == "step_ended"]
-    assert ended == ["prepare", "train", "evaluate", "bill"]
+    assert ended == ["prepare", "plan", "train", "evaluate", "bill"]
 
 
 def test_resume_of_a_finished_run_is_refused(cnn: dict) -> None:
@@ -52,8 +42,12 @@ def test_resume_of_a_finished_run_is_refused(cnn: dict) -> None:
 def test_a_lone_runs_billed_time_is_its_wall_clock(cnn: dict) -> None:
     bill = open_ledger().bill(cnn["id"])
     assert bill.billed_seconds == pytest.approx(bill.wall_seconds, rel=1e-3)
-    # seen from outside, printing the bill and leaving come on top
-    assert 0 <= cnn["wall_seconds"] - bill.wall_seconds < 1
+    # seen from outside, printing the bill and leaving come on top: on a busy machine they take
+    # longer, as does a command that does nothing else
+    began = time.monotonic()
+    assert tally("bill", cnn["id"]).returncode == 0
+    printing_seconds = time.monotonic() - began
+    assert 0 <= cnn["wall_seconds"] - bill.wall_seconds < 0.5 + printing_seconds
 
 
 def test_no_row_of_the_run_is_left_open(cnn: dict) -> None:
@@ -67,14 +61,16 @@ def test_no_row_of_the_run_is_left_open(cnn: dict) -> None:
 def test_steps_that_need_no_tensorflow_import_none(cnn: dict, home: Path) -> None:
     logs = home / "runs" / cnn["id"] / "logs"
     assert {path.stem for path in logs.iterdir()} == {
-        "engine", "prepare", "train", "evaluate", "bill",
+        "engine", "prepare", "plan", "train", "evaluate", "bill",
     }  # fmt: skip
     seen = {
         event["step"]: event["tensorflow_imported"]
         for event in events(home, cnn["id"])
         if event["event"] == "step_ended"
     }
-    assert seen == {"prepare": False, "train": False, "evaluate": True, "bill": False}
+    assert seen == {
+        "prepare": False, "plan": False, "train": False, "evaluate": True, "bill": False,
+    }  # fmt: skip
 
 
 def test_metrics_confusion_and_html_are_kfp_artifacts(cnn: dict, home: Path) -> None:
@@ -109,6 +105,7 @@ def test_prepare_reuses_by_content(cnn: dict, home: Path) -> None:
     assert again["metrics"]["test_accuracy"] > 0.3
 
 
+@pytest.mark.slow
 def test_the_users_own_file_gets_what_a_packaged_pipeline_gets(home: Path) -> None:
     mine = submit_json(str(PROJECT / "examples" / "mine.py"), *MINE)
     assert mine["pipeline"] == "mine"

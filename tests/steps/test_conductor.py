@@ -8,7 +8,8 @@ import pytest
 from made_training import TOKEN, config
 
 from tally.errors import RunError
-from tally.steps.conductor import FUTILE, conduct
+from tally.steps.conducting import conduct
+from tally.steps.conductor import FUTILE
 from tally.steps.recorder import Recorder
 from tally.steps.step import Step
 from tally.training.coordinator.client import Member

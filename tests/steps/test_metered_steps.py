@@ -71,7 +71,9 @@ def test_a_gang_of_pods_tells_its_starts_works_waits_and_ends(
     here = step_of(tmp_path)
     rows = PodRows(here, here.outbox)
 
-    def change(worker: str, uid: str, state: str, when: int, replacement: bool, **why: str) -> None:
+    def change(
+        worker: str, uid: str, state: str, when: int, replacement: bool, **why: object
+    ) -> None:
         rows.change(
             WorkerChange(worker=worker, uid=uid, state=state, at_microseconds=when, **why),
             replacement,
@@ -85,7 +87,8 @@ def test_a_gang_of_pods_tells_its_starts_works_waits_and_ends(
     at(monkeypatch, BEGUN + 5 * minute)
     rows.waited("0", observed(30.0))
     rows.waited("1", observed(float("nan")))
-    change("1", "pod-1", "ended", BEGUN + 6 * minute, True, cause="oom", reason="OOMKilled")
+    killed = {"cause": "oom", "reason": "OOMKilled", "memory_limit_bytes": 2 << 30}
+    change("1", "pod-1", "ended", BEGUN + 6 * minute, True, **killed)
     change("1", "pod-2", "started", BEGUN + 7 * minute, True)
     change("1", "pod-1", "ended", BEGUN + 8 * minute, True)  # told twice: not the new one's end
     at(monkeypatch, BEGUN + 9 * minute)
@@ -109,6 +112,7 @@ def test_a_gang_of_pods_tells_its_starts_works_waits_and_ends(
     ]
     (event,) = meter.ledger.events("run-a")
     assert (event.kind, event.facts["worker"], event.facts["reason"]) == ("oom", "1", "OOMKilled")
+    assert event.facts["memory_limit_bytes"] == 2 << 30  # what the next run is sized by
     lines = {line.phase: line.seconds for line in meter.ledger.bill("run-a").lines}
     assert lines["restart"] == 120
 

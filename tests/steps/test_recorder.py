@@ -12,7 +12,8 @@ from tally import clock, lifeline
 from tally.costing.ledger import open_ledger
 from tally.steps.recorder import Recorder, local_usage, started_microseconds
 
-BUSY = "import time; data = bytearray(50_000_000); end = time.monotonic() + 1.0\n"
+BUSY = "import time; spike = bytearray(b'x') * 200_000_000; del spike\n"
+BUSY += "data = bytearray(50_000_000); end = time.monotonic() + 1.0\n"
 BUSY += "while time.monotonic() < end: pass"
 
 
@@ -52,6 +53,7 @@ def test_cpu_and_memory_of_a_process_are_recorded() -> None:
     assert found.end_microseconds is not None
     assert found.cpu_used_core_seconds == pytest.approx(usage.ru_utime + usage.ru_stime, abs=0.05)
     assert 20e6 * seconds < found.memory_used_byte_seconds < 200e6 * seconds
+    assert 200e6 < found.memory_peak_bytes <= usage.ru_maxrss << 10  # no heartbeat saw the spike
 
 
 def test_a_row_is_written_when_it_opens_and_kept_alive() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tally.runs.compiled import compile_for_cluster
+from tally.runs.compiled import Sizes, compile_for_cluster
 from tally.runs.kubeflow.steps import leaves
 
 _HASH_LETTERS = 16
@@ -29,19 +29,20 @@ class Package:
     steps: tuple[str, ...]
 
 
-def package(name: str, settings: Mapping[str, str]) -> Package:
+def package(name: str, settings: Mapping[str, str], sizes: Sizes = lambda name: {}) -> Package:
     """Check all that can be checked before the cluster is asked, and compile.
 
     Args:
         name: a packaged pipeline, or the path of the user's own file.
         settings: parameters over the pipeline's presets.
+        sizes: as of `compile_for_cluster`.
 
     Raises:
         SpecError: no such pipeline, or something that cannot be right on a cluster.
     """
     import yaml
 
-    made = compile_for_cluster(name, dict(settings))
+    made = compile_for_cluster(name, dict(settings), sizes=sizes)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     ir = next(yaml.load_all(made.ir, loader))
     version = f"{made.name}-{made.content[:_HASH_LETTERS]}"

@@ -1,5 +1,6 @@
 """Make a schedule, renew it, pause it, end it."""
 
+import functools
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -8,12 +9,14 @@ from rich.console import Console
 
 from tally.errors import SpecError, TallyError
 from tally.runs import pipelines
+from tally.runs.compiled import Sizes
 from tally.runs.kubeflow import cron, uploading
 from tally.runs.kubeflow import schedule_making as making
 from tally.runs.kubeflow import schedules as kept
 from tally.runs.kubeflow.connection import Connection, connect
 from tally.runs.kubeflow.package import Package, package
 from tally.runs.kubeflow.schedules import Schedule
+from tally.runs.kubeflow.sizing import sizes_of
 from tally.runs.kubeflow.unscheduling import WAIT_SECONDS, drain
 from tally.spec import Spec
 from tally.userfile import is_user_file
@@ -58,7 +61,7 @@ def create(
     connection = connect()
     _say(console, f"{pipeline} on {connection.settings.host}, as {connection.settings.who()}, "
                   f"namespace {connection.settings.pods_namespace}")  # fmt: skip
-    made = package(pipeline, settings)
+    made = package(pipeline, settings, _sizes(connection, console))
     name = name or made.pipeline
     kept.require_free(connection, name)
     say_times(console, f'{name} "{asked.text}"', times, zone)
@@ -108,7 +111,8 @@ def update(
     """
     connection = connect()
     old = kept.find(connection, text)
-    made = package(_source(connection, old, pipeline), {**_own(old), **settings})
+    source, own = _source(connection, old, pipeline), {**_own(old), **settings}
+    made = package(source, own, _sizes(connection, console))
     version = _uploaded(connection, made)
     if old.pipeline_id and version["pipeline_id"] != old.pipeline_id:
         raise SpecError(
@@ -204,6 +208,10 @@ def _replace(
         raise
     kept.remove(connection, old)
     return new
+
+
+def _sizes(connection: Connection, console: Console) -> Sizes:
+    return sizes_of(connection.settings.pods_namespace, functools.partial(_say, console))
 
 
 def _uploaded(connection: Connection, made: Package) -> dict[str, str]:

@@ -6,7 +6,9 @@ from typing import Any
 from rich.console import Console
 
 from tally.errors import TallyError
-from tally.runs import pipelines
+from tally.reports.quote_text import between
+from tally.runs import pipelines, quotes
+from tally.runs.consent import Consent
 from tally.runs.kubeflow import creating, uploading
 from tally.runs.kubeflow.connection import Connection, connect
 from tally.runs.kubeflow.ending import Ended, ended, left_running
@@ -14,6 +16,7 @@ from tally.runs.kubeflow.explaining import Explaining
 from tally.runs.kubeflow.finding import find_run
 from tally.runs.kubeflow.package import package
 from tally.runs.kubeflow.showing import Shown, display
+from tally.runs.kubeflow.sizing import sizes_of
 from tally.runs.kubeflow.steps import leaves
 from tally.runs.kubeflow.watching import terminate, watch
 from tally.runs.signals import held, interrupting
@@ -23,7 +26,12 @@ _LAST_LOOK_SECONDS = 3.0
 
 
 def submit(
-    name: str, settings: Mapping[str, str], console: Console, *, cancel_on_interrupt: bool = False
+    name: str,
+    settings: Mapping[str, str],
+    console: Console,
+    *,
+    cancel_on_interrupt: bool = False,
+    consent: Consent | None = None,
 ) -> Ended:
     """Run a pipeline on the cluster of KFP_HOST, and follow it to its end.
 
@@ -32,17 +40,26 @@ def submit(
         settings: parameters over the pipeline's presets.
         console: where progress goes.
         cancel_on_interrupt: what an interruption does: end the run, instead of leaving it running.
+        consent: to what the quote says, where this machine can tell one.
 
     Raises:
         SpecError: bad input, or refused by the server; no run was made.
+        typer.Abort: the user does not agree to the quote.
         RunError: the server does not answer.
     """
     pipelines.check(name)
     connection = connect()
     say = _lines(console)
-    say(f"{name} on {connection.settings.host}, as {connection.settings.who()}, "
-        f"namespace {connection.settings.pods_namespace}")  # fmt: skip
-    made = package(name, settings)
+    where = (
+        f"{name} on {connection.settings.host}, as {connection.settings.who()}, "
+        f"namespace {connection.settings.pods_namespace}"
+    )
+    quoted = quotes.of_cluster(name, settings)
+    usd = quoted.picked.usd if quoted else None
+    say(f"{where}, quote {between(usd.low, usd.high)}" if usd else f"{where}, quoted by its plan")
+    made = package(name, settings, sizes_of(connection.settings.pods_namespace, say))
+    if usd:
+        (consent or Consent()).require(console, usd.expected, usd.high, name)
     pipeline = uploading.pipeline_id(connection, made.pipeline)
     version = uploading.version_id(connection, pipeline, made)
     experiment = uploading.experiment_id(

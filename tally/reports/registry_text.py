@@ -1,0 +1,31 @@
+"""Champions as tables for a terminal. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from tally.reports import words
+
+NONE = "no model has a champion yet; try `make submit PIPELINE=cnn`"
+
+
+def table(document: Mapping[str, Any]) -> Table | Text:
+    """What tally.runs.champions lists."""
+    if not document["versions"]:
+        return Text(str(document.get("none", NONE)))
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("model", "version", "state", "right", "bytes", "candidate"):
+        made.add_column(name, justify="right" if name in ("right", "bytes") else "left")
+    for row in document["versions"]:
+        metrics = row.get("metrics") or {}
+        accuracy, size = metrics.get("test_accuracy"), metrics.get("bytes")
+        made.add_row(
+            row["model"], row["version"], row["state"],
+            "–" if accuracy is None else words.percent(accuracy, 2),
+            "–" if size is None else words.count(size),
+            row.get("candidate", "–"),
+        )  # fmt: skip
+    return made

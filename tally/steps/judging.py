@@ -1,0 +1,111 @@
+"""The trained model and its candidates judged: measured on the test split, the best promoted."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tally.compression import making
+from tally.compression.converter import Converter
+from tally.compression.making import Candidate
+from tally.compression.recipe import parse_all
+from tally.compression.tuning import Tuning
+from tally.data.format import Dataset
+from tally.evaluation.metrics import classification
+from tally.models import registry as models
+from tally.spec import Spec
+from tally.steps.comparing import compared
+from tally.steps.measuring import measure
+from tally.steps.promoting import Contest, promote
+from tally.steps.step import Step
+from tally.storage import atomic_file
+
+_TOLD = ("promote", "candidate", "reason", "model", "version")
+
+
+def judge(
+    here: Step,
+    asked: Spec,
+    dataset: Dataset,
+    model_folder: Path,
+    page: Path,
+    candidates: Callable[[Any], Sequence[Candidate]],
+) -> dict[str, Any]:
+    """Measure the trained model and its candidates, promote, and write evaluation.json and page.
+
+    Args:
+        here: the step.
+        asked: the run's parameters.
+        dataset: its test split was never trained on.
+        model_folder: from train.
+        page: where the HTML artifact goes.
+        candidates: of the loaded model.
+
+    Returns:
+        What tally.evaluation.metrics.classification makes, with `baseline` (of
+        tally.steps.comparing), `candidates` (rows of tally.steps.measuring), `verdict` (of
+        tally.steps.promoting; None without candidates) and `seconds`.
+    """
+    from tally.reports.artifacts import evaluation_html
+    from tally.training import predict
+
+    began, test = time.monotonic(), dataset.splits["test"]
+    here.event("progress", done=0, total=len(test), unit="examples")
+    model = predict.load(asked.model, dataset.meta, model_folder)
+    probabilities = predict.probabilities(model, test, dataset.meta)
+    found = classification(test.labels(), probabilities, dataset.meta.class_names)
+    right, tell = probabilities.argmax(axis=1) == test.labels(), _teller(here)
+    if asked.baseline:
+        tell(f"baseline {asked.baseline}", 0, 1)
+    found["baseline"] = compared(asked.baseline, dataset, right)
+    made, closed = candidates(model), models.cost(asked.model, dataset.meta)
+    flops = closed.forward_flops if closed else None
+    measured = measure(made, dataset, flops, lambda done: tell("measuring", done, len(made)))
+    found["candidates"] = [each.row for each in measured]
+    found["verdict"] = None
+    if measured:
+        verdict = promote(here, Contest(asked, dataset, measured, found, model_folder))
+        found["verdict"] = verdict
+        here.decided("verdict", **{key: verdict[key] for key in _TOLD})
+    found["seconds"] = time.monotonic() - began
+    with atomic_file(here.folder / "evaluation.json") as file:
+        file.write(json.dumps(found).encode())
+    with atomic_file(page) as file:
+        file.write(evaluation_html(found).encode())
+    here.measured({name: found[name] for name in ("test_accuracy", "test_loss", "macro_f1")})
+    here.event("progress", done=len(test), total=len(test), unit="examples")
+    return found
+
+
+def make(
+    here: Step,
+    asked: Spec,
+    dataset: Dataset,
+    model: Any,
+    folder: Path,
+    converter: Converter,
+) -> list[Candidate]:
+    """The candidates that the run asks for, in a folder; none is fine."""
+    recipes = parse_all(asked.candidates)
+    if not recipes:
+        return []
+    lineage = {
+        "run": here.run_id,
+        "model": asked.model,
+        "dataset": dataset.meta.name,
+        "fingerprint": dataset.fingerprint,
+    }
+    how, tell = Tuning(asked.tuning_epochs, seed=asked.seed), _teller(here)
+    return making.make(
+        model, dataset, recipes, folder, how=how, converter=converter, lineage=lineage, told=tell
+    )
+
+
+def _teller(here: Step) -> Callable[[str, int, int], None]:
+    """Says how far something is, as progress of the step."""
+
+    def tell(what: str, done: int, total: int) -> None:
+        here.event("progress", done=done, total=total, unit=f"of {what}")
+
+    return tell

@@ -1,0 +1,136 @@
+"""Each candidate measured on the test split: how right, how large, how fast, at what cost."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tally.compression.making import Candidate
+from tally.compression.running import Runner
+from tally.data.format import Array, Dataset
+from tally.errors import DataError
+from tally.evaluation import latency, pareto
+from tally.evaluation.metrics import classification
+from tally.evaluation.verdict import Contender
+from tally.machines.catalogue import machine
+
+BATCH = 32
+AXES = ("latency", "bytes", "cost")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A candidate, its row of evaluation.json, and which test examples it has right."""
+
+    candidate: Candidate
+    row: dict[str, Any]
+    right: Array | None
+
+    @property
+    def contender(self) -> Contender | None:
+        """As the verdict takes it; None where it failed."""
+        if self.right is None:
+            return None
+        row = self.row
+        seconds = row["latency"]["batch_1"]["median_seconds"]
+        name = self.candidate.recipe.name
+        return Contender(name, self.right, row["bytes"], seconds, row["usd_per_million"])
+
+
+def core_usd_per_hour() -> float:
+    """What an hour of one core of this machine costs: a prediction keeps one busy."""
+    local = machine("local")
+    return float(local.price_usd_per_hour + local.software_usd_per_hour) / (os.cpu_count() or 1)
+
+
+def measure(
+    candidates: Sequence[Candidate],
+    dataset: Dataset,
+    flops: int | None,
+    told: Callable[[int], None] = lambda done: None,
+) -> list[Measured]:
+    """Measure each candidate; one that cannot be run has failed and says why.
+
+    Args:
+        candidates: as they were made.
+        dataset: its test split.
+        flops: of one prediction of the whole model, where there is a closed form.
+        told: gets how many are done.
+    """
+    labels, price = dataset.splits["test"].labels(), core_usd_per_hour()
+    found = []
+    for done, candidate in enumerate(candidates):
+        found.append(_one(candidate, dataset, labels, price, flops))
+        told(done + 1)
+    _mark_front(found)
+    return found
+
+
+def _one(
+    candidate: Candidate, dataset: Dataset, labels: Array, price: float, flops: int | None
+) -> Measured:
+    recipe = candidate.recipe
+    row: dict[str, Any] = {
+        "name": recipe.name,
+        "failed": candidate.failed or None,
+        "lineage": dict(candidate.lineage),
+    }
+    if candidate.file is None:
+        return Measured(candidate, row, None)
+    try:
+        runner = Runner(candidate.file, dataset.meta)
+        probabilities = runner.probabilities(dataset.splits["test"])
+        measures = classification(labels, probabilities, dataset.meta.class_names)
+    except (DataError, RuntimeError, ValueError) as error:
+        row["failed"] = " ".join(str(error).split())[:300]
+        return Measured(candidate, row, None)
+    times = {f"batch_{n}": _latency(runner, dataset, n) for n in (1, BATCH)}
+    seconds = times["batch_1"]["median_seconds"]
+    row |= {
+        "test_accuracy": measures["test_accuracy"],
+        "accuracy_interval": measures["intervals"]["test_accuracy"],
+        "macro_f1": measures["macro_f1"],
+        "calibration_error": measures["calibration"]["error"],
+        "bytes": candidate.bytes,
+        "compressed_bytes": candidate.compressed_bytes,
+        "parameters": candidate.parameters,
+        "sparsity": candidate.sparsity,
+        # taking units out changes them; nothing has a closed form of what is left
+        "flops": None if recipe.pruning == "structured" else flops,
+        "latency": times,
+        "usd_per_million": latency.usd_per_million(seconds, 1, price),
+        "front": [],
+    }
+    return Measured(candidate, row, probabilities.argmax(axis=1) == labels)
+
+
+def _latency(runner: Runner, dataset: Dataset, batch: int) -> dict[str, float]:
+    test = dataset.splits["test"]
+    x = test.gather(np.arange(batch) % len(test))[0]
+    found = latency.measure(lambda: runner.batch(x))
+    return {
+        "median_seconds": found.median_seconds,
+        "p95_seconds": found.p95_seconds,
+        "calls": found.calls,
+    }
+
+
+def cost(row: Mapping[str, Any], axis: str) -> float:
+    """What a row costs along one of AXES."""
+    if axis == "latency":
+        return float(row["latency"]["batch_1"]["median_seconds"])
+    return float(row["bytes"] if axis == "bytes" else row["usd_per_million"])
+
+
+def _mark_front(found: Sequence[Measured]) -> None:
+    """Say in each row on which axes nothing beats it."""
+    rows = [each.row for each in found if each.right is not None]
+    for axis in AXES:
+        costs = [cost(row, axis) for row in rows]
+        for row, on in zip(
+            rows, pareto.front([row["test_accuracy"] for row in rows], costs), strict=True
+        ):
+            if on:
+                row["front"].append(axis)

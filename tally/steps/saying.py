@@ -1,0 +1,37 @@
+"""What a gang's workers say of their training, written into the run's events."""
+
+from dataclasses import asdict
+
+from tally.steps.step import Step
+from tally.training import messages as say
+
+
+def write(here: Step, message: say.Message) -> None:
+    """One message as an event; those that end the training are the conductor's."""
+    match message:
+        case say.Progress():
+            here.event(
+                "progress",
+                done=message.done_examples,
+                total=message.total_examples,
+                unit="examples",
+                epoch=message.epoch,
+                loss=message.loss,
+                accuracy=message.accuracy,
+                examples_per_second=message.examples_per_second,
+            )
+        case say.Started():
+            here.event("started", **asdict(message))
+        case say.EpochEnd():
+            here.event("epoch", **asdict(message))
+        case say.Saved():
+            here.event("checkpoint", **asdict(message))
+        case say.Ready():
+            here.event("ready", **asdict(message))
+        case say.Note():
+            note(here, message.message)
+
+
+def note(here: Step, text: str) -> None:
+    """Something that the user should read, but that ends nothing."""
+    here.event("note", message=text)
