@@ -1,14 +1,17 @@
 """Every test has a home of its own; a test without its system program is skipped aloud."""
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["helpers.recording"]
 REMEDY = "make test-deps (Debian, root)"
 _all = os.environ.get("TALLY_REQUIRE_ALL", "") not in ("", "0")
+_seed = int(os.environ.get("TALLY_SEED") or secrets.randbits(31))
 _missing: dict[str, int] = {}
 
 
@@ -22,6 +25,13 @@ def tally_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("TALLY_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def fresh_seed() -> int:
+    """Drawn anew for each session, or TALLY_SEED; a failure shows it."""
+    print(f"TALLY_SEED={_seed}")
+    return _seed
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -23,7 +23,8 @@ def test_has_a_home_of_its_own(tmp_path):
 def run_pytest(folder: Path, **environment: str) -> tuple[int, str]:
     shutil.copy(Path(__file__).with_name("conftest.py"), folder / "conftest.py")
     (folder / "test_two.py").write_text(TESTS)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = program(name): x\n")
+    ini = f"[pytest]\npythonpath = {Path(__file__).parent}\nmarkers = program(name): x\n"
+    (folder / "pytest.ini").write_text(ini)
     base = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(folder)],

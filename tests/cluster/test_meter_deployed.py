@@ -85,6 +85,7 @@ def health(cluster: Cluster, namespace: str, selector: str) -> dict[str, Any]:
     return {}
 
 
+@pytest.mark.smoke
 def test_what_the_manifests_deploy_meters_pods_and_lets_gangs_go(
     cluster: Cluster,
     namespace: str,
