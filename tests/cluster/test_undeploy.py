@@ -1,7 +1,7 @@
 """`make undeploy`, the last of the tests of what is deployed."""
 
 import pytest
-from deploying import LEDGER, RUNS, Deployed, kubectl, left, undeploy
+from helpers.cluster.deploying import LEDGER, RUNS, Deployed, kubectl, left, undeploy
 
 
 @pytest.mark.smoke
