@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Event = Mapping[str, Any]
+_LARGEST = 1e100  # nothing that is counted comes near it, and ratios of such figures stay finite
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,9 @@ def median(values: Sequence[float]) -> float:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    return float(value) if abs(value) < _LARGEST else None
 
 
 def _attempts(rows: Sequence[Event]) -> tuple[Attempt, ...]:
