@@ -4,7 +4,6 @@ Attempts are put end to end on one axis of running time: nothing is paid between
 between a kill and its resume takes no room.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
