@@ -3,9 +3,9 @@
     python -m bench.submit [--quick] [--check]
 
 Runs `tally submit cnn` as a process of its own against a server on this machine that gives a real
-one's recorded answers (tests/contract/replay.py). Seconds are from the process's start to the
-moment in which the server made the run, less what Python itself takes to start. The first round,
-which may read everything from the disk, counts too.
+one's recorded answers (tests/helpers/contract/replay.py). Seconds are from the process's start to
+the moment in which the server made the run, less what Python itself takes to start. The first
+round, which may read everything from the disk, counts too.
 
 Target: the median of the rounds at most 3 s. --quick makes three rounds and not ten.
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from contract.replay import Replay, serving
+from helpers.contract.replay import Replay, serving
 
 TARGET_SECONDS = 3.0
 

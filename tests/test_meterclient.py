@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from metered_runs import HOUR, NOON, SECOND, life, node, run
-from served_meter import Meter, served_meter, token_of
 
+from helpers.metered_runs import HOUR, NOON, SECOND, life, node, run
+from helpers.served_meter import Meter, served_meter, token_of
 from tally.costing.quotes import Quote, RunEvent
 from tally.costing.usage import Usage
 from tally.errors import RunError, SchemaError, SpecError

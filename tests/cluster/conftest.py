@@ -8,14 +8,24 @@ from typing import Any
 
 import pytest
 import yaml
-from deploying import LEDGER, RUNS, TALLY, Deployed, deploy, kubectl, left, make, no_tally
-from following import Told
-from metering import MACHINES, MeterProcess, account
-from objects import IMAGE, PROJECT, STAND_IN, apply, labelled_nodes, until_true
-from training_pods import Store, node_address
-from watched import Watched
-from workflows import Workflows, defined
 
+from helpers.cluster.deploying import (
+    LEDGER,
+    RUNS,
+    TALLY,
+    Deployed,
+    deploy,
+    kubectl,
+    left,
+    make,
+    no_tally,
+)
+from helpers.cluster.following import Told
+from helpers.cluster.metering import MACHINES, MeterProcess, account
+from helpers.cluster.objects import IMAGE, PROJECT, STAND_IN, apply, labelled_nodes, until_true
+from helpers.cluster.training_pods import Store, node_address
+from helpers.cluster.watched import Watched
+from helpers.cluster.workflows import Workflows, defined
 from tally.kube.cluster import Cluster
 from tally.kube.gang import KubernetesGang
 from tally.kube.manifests import GangSpec

@@ -5,10 +5,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conducting import until_workers
-from objects import delete, every, kill_from_the_node, labelled_nodes, path_of, until_true
-from training_pods import EXAMPLES, Store, Training
 
+from helpers.cluster.conducting import until_workers
+from helpers.cluster.objects import (
+    delete,
+    every,
+    kill_from_the_node,
+    labelled_nodes,
+    path_of,
+    until_true,
+)
+from helpers.cluster.training_pods import EXAMPLES, Store, Training
 from tally.kube.cluster import Cluster
 from tally.kube.reasons import worker_name
 

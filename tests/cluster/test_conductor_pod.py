@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from built import built, the, with_components
-from conducting import conductor_pod, make_store, phase_of, until_workers
-from objects import (
+
+from helpers.built_manifests import built, the, with_components
+from helpers.cluster.conducting import conductor_pod, make_store, phase_of, until_workers
+from helpers.cluster.objects import (
     PROJECT,
     STAND_IN,
     apply,
@@ -20,7 +21,6 @@ from objects import (
     pod_of,
     until_true,
 )
-
 from tally.kube.cluster import Cluster
 from tally.kube.manifests import QUEUE
 

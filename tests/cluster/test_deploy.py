@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
-from built import with_components
-from deploying import (
+
+from helpers.built_manifests import with_components
+from helpers.cluster.deploying import (
     LEDGER,
     RUNS,
     TALLY,
@@ -18,9 +19,8 @@ from deploying import (
     no_tally,
     undeploy,
 )  # fmt: skip
-from objects import every, until_true
-from volumes import is_node_here
-
+from helpers.cluster.objects import every, until_true
+from helpers.cluster.volumes import is_node_here
 from tally.kube.cluster import Cluster
 
 PROFILE = "tally-test-profile"

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conducting import make_store
-from dashboard import data, targets, values_of, variables
-from deployed_run import CONDUCTOR, NODES, begin, client_of, settings_of_meter
-from deploying import RUNS, TALLY, Deployed, forwarded, kubectl, make
-from metering import fake_node, log_of_main, make_pod, step_pod, until_phase
-from objects import delete, every, labelled_nodes, path_of, until_true
-from prometheus_server import Asked
-from training_pods import Conducted
 
+from helpers.cluster.conducting import make_store
+from helpers.cluster.deployed_run import CONDUCTOR, NODES, begin, client_of, settings_of_meter
+from helpers.cluster.deploying import RUNS, TALLY, Deployed, forwarded, kubectl, make
+from helpers.cluster.metering import fake_node, log_of_main, make_pod, step_pod, until_phase
+from helpers.cluster.objects import delete, every, labelled_nodes, path_of, until_true
+from helpers.cluster.training_pods import Conducted
+from helpers.prometheus.dashboard import data, targets, values_of, variables
+from helpers.prometheus.server import Asked
 from tally import clock
 from tally.costing.quotes import Quote
 from tally.kube.cluster import Cluster

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
-from deployed_run import settings_of_meter
-from deploying import RUNS, TALLY, Deployed, deploy, forwarded, kubectl
-from objects import IMAGE, PROJECT, path_of, until_true
 
+from helpers.cluster.deployed_run import settings_of_meter
+from helpers.cluster.deploying import RUNS, TALLY, Deployed, deploy, forwarded, kubectl
+from helpers.cluster.objects import IMAGE, PROJECT, path_of, until_true
 from tally.kube.cluster import Cluster
 
 pytestmark = pytest.mark.timeout(180)

@@ -5,8 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from objects import apply, every, kill_from_the_node, log_of, path_of, pod_of, until_true
 
+from helpers.cluster.objects import (
+    apply,
+    every,
+    kill_from_the_node,
+    log_of,
+    path_of,
+    pod_of,
+    until_true,
+)
 from tally.kube.cluster import Cluster
 from tally.kube.manifests import GangSpec, job_name
 

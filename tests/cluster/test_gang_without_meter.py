@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from objects import every, until_true
-
+from helpers.cluster.objects import every, until_true
 from tally.kube.cluster import Cluster
 from tally.kube.finalizer import is_over
 from tally.kube.manifests import FINALIZER

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from conducting import phase_of
-from objects import IMAGE, apply, log_of, until_true
 
+from helpers.cluster.conducting import phase_of
+from helpers.cluster.objects import IMAGE, apply, log_of, until_true
 from tally.kube.cluster import Cluster
 
 # From inside: each builder and each registry has a size of its own, these are the files' bytes.

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from metering import free_port
-from objects import PROJECT
 from test_images import look
 
+from helpers.cluster.metering import free_port
+from helpers.cluster.objects import PROJECT
 from tally.kube.cluster import Cluster
 
 _OWN = Path("/run/tally-containerd/containerd.sock")  # the cluster of up.sh, on this machine

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metering import (
+
+from helpers.cluster.metering import (
     fake_node,
     lease_microseconds,
     log_of_main,
@@ -16,9 +17,8 @@ from metering import (
     step_pod,
     until_phase,
 )
-from objects import delete, every, until_true
-from watched import Watched
-
+from helpers.cluster.objects import delete, every, until_true
+from helpers.cluster.watched import Watched
 from tally.costing.ledger import open_ledger
 from tally.costing.past_lives import past_lives
 from tally.costing.usage import Usage

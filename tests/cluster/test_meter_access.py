@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from metering import make_pod, step_pod
-from objects import apply, path_of, until_true
 from test_meter_api import account, client_of, known_run, status_of, token
 
+from helpers.cluster.metering import make_pod, step_pod
+from helpers.cluster.objects import apply, path_of, until_true
 from tally.kube.cluster import Cluster
 from tally.meter.asking import KEPT_SECONDS, REFUSED_KEPT_SECONDS
 

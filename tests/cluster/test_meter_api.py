@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conducting import conductor_pod
-from metering import MeterProcess, log_of_main, make_pod, step_pod, until_phase
-from objects import apply, path_of, until_true
-from training_pods import node_address
 
+from helpers.cluster.conducting import conductor_pod
+from helpers.cluster.metering import MeterProcess, log_of_main, make_pod, step_pod, until_phase
+from helpers.cluster.objects import apply, path_of, until_true
+from helpers.cluster.training_pods import node_address
 from tally import clock
 from tally.costing.ledger import Ledger, open_ledger
 from tally.kube.cluster import Cluster

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
-from metering import MACHINES, OWN, make_pod, step_pod
-from objects import PROJECT, delete, every, log_of, until_true
-from volumes import bind, is_node_here, open_folder
-from watched import Watched
 
+from helpers.cluster.metering import MACHINES, OWN, make_pod, step_pod
+from helpers.cluster.objects import PROJECT, delete, every, log_of, until_true
+from helpers.cluster.volumes import bind, is_node_here, open_folder
+from helpers.cluster.watched import Watched
 from tally.costing.ledger import open_ledger
 from tally.costing.usage import Usage
 from tally.kube.cluster import Cluster, Refused

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import postgres
 import pytest
-from metering import OWN, PHASES, make_pod, sleep_until, step_pod, until_phase
-from objects import PROJECT, every, path_of, until_true
-from watched import Watched
 
+from helpers.cluster import postgres
+from helpers.cluster.metering import OWN, PHASES, make_pod, sleep_until, step_pod, until_phase
+from helpers.cluster.objects import PROJECT, every, path_of, until_true
+from helpers.cluster.watched import Watched
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.usage import Usage
 from tally.kube.cluster import Cluster, Refused

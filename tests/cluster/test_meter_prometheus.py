@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metering import MeterProcess, make_pod, sleep_until, step_pod, until_phase
-from objects import PROJECT, every, until_true
-from prometheus_beside import (
+
+from helpers.cluster.metering import MeterProcess, make_pod, sleep_until, step_pod, until_phase
+from helpers.cluster.objects import PROJECT, every, until_true
+from helpers.cluster.prometheus_beside import (
     KUBELET_SECONDS,
     amount,
     beside,
@@ -22,9 +23,8 @@ from prometheus_beside import (
     told_by_kubelets,
     usd_per_second,
 )
-from prometheus_server import Prometheus
-from watched import Watched
-
+from helpers.cluster.watched import Watched
+from helpers.prometheus.server import Prometheus
 from tally.costing.ledger import open_ledger
 from tally.kube.cluster import Cluster
 

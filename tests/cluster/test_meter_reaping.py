@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from objects import every, until_true
-from workflows import Workflows
-
+from helpers.cluster.objects import every, until_true
+from helpers.cluster.workflows import Workflows
 from tally.costing.ledger import open_ledger
 from tally.costing.runs import RunRecord
 from tally.kube.cluster import Cluster

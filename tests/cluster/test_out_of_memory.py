@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_training import TOKEN, config, pictures
-from objects import every, until_true
-from training_pods import BUCKET, Store, node_address
 
+from helpers.cluster.objects import every, until_true
+from helpers.cluster.training_pods import BUCKET, Store, node_address
+from helpers.training.made_training import TOKEN, config, pictures
 from tally.errors import RunError
 from tally.kube.cluster import Cluster
 from tally.kube.gang import KubernetesGang

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metering import MACHINES, MeterProcess
-from objects import IMAGE, apply, every, until_true
-from pipeline_pods import PipelineRun
-from training_pods import EXAMPLES, Store, node_address
 
+from helpers.cluster.metering import MACHINES, MeterProcess
+from helpers.cluster.objects import IMAGE, apply, every, until_true
+from helpers.cluster.pipeline_pods import PipelineRun
+from helpers.cluster.training_pods import EXAMPLES, Store, node_address
 from tally.costing.ledger import open_ledger
 from tally.kube.cluster import Cluster
 from tally.runs.compiled import compile_for_cluster

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from made_training import pictures
-from objects import IMAGE, apply, delete, every, until_true
 
+from helpers.cluster.objects import IMAGE, apply, delete, every, until_true
+from helpers.training.made_training import pictures
 from tally import clock
 from tally.costing.plan import Plan
 from tally.data.format import open_dataset

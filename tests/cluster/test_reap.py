@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from objects import IMAGE, apply, delete, every, until_true
-from workflows import Workflows
-
+from helpers.cluster.objects import IMAGE, apply, delete, every, until_true
+from helpers.cluster.workflows import Workflows
 from tally.kube.cluster import Cluster
 from tally.kube.reap import reap
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import yaml
-from objects import PROJECT, apply, delete
 
+from helpers.cluster.objects import PROJECT, apply, delete
 from tally.kube.cluster import Cluster, Refused
 from tally.runs.compiled import compile_for_cluster
 

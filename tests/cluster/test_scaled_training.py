@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from objects import every, labelled_nodes, until_true
-from training_pods import Store, Training
 
+from helpers.cluster.objects import every, labelled_nodes, until_true
+from helpers.cluster.training_pods import Store, Training
 from tally.kube.cluster import Cluster
 
 Make = Callable[..., Any]

@@ -1,6 +1,6 @@
 """`make undeploy`, the last of the tests of what is deployed."""
 
-from deploying import LEDGER, RUNS, Deployed, kubectl, left, undeploy
+from helpers.cluster.deploying import LEDGER, RUNS, Deployed, kubectl, left, undeploy
 
 
 def test_undeploy_leaves_the_ledgers_claim_and_nothing_else(deployed: Deployed) -> None:

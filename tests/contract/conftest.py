@@ -3,12 +3,12 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from contract.replay import Replay, serving
+from helpers.contract.done import Done
+from helpers.contract.replay import Replay, serving
 from tally import cli
 from tally.runs.kubeflow import creating, watching
 
@@ -17,15 +17,6 @@ from tally.runs.kubeflow import creating, watching
 def replay() -> Iterator[Replay]:
     with serving(Replay()) as server:
         yield server
-
-
-@dataclass(frozen=True)
-class Done:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -70,10 +61,3 @@ current-context: test
 """
     )
     return path
-
-
-def one_line(done: Done, code: int, *words: str) -> None:
-    assert done.code == code, done.err
-    assert len(done.err.splitlines()) == 1, done.err
-    for word in words:
-        assert word in done.err

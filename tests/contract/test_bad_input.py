@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from contract.conftest import one_line
-from contract.recordings import UNSCHEDULABLE
-from contract.replay import Replay
+from helpers.contract.done import one_line
+from helpers.contract.recordings import UNSCHEDULABLE
+from helpers.contract.replay import Replay
 
 pytestmark = pytest.mark.slow
 

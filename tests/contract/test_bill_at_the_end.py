@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from metered_runs import HOUR, NOON, life, node, run
-from served_meter import Meter, served_meter, token_of
 
-from contract.recordings import FAILURE
-from contract.replay import Replay
+from helpers.contract.recordings import FAILURE
+from helpers.contract.replay import Replay
+from helpers.metered_runs import HOUR, NOON, life, node, run
+from helpers.served_meter import Meter, served_meter, token_of
 from tally.runs.kubeflow import ending
 
 pytestmark = pytest.mark.slow

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from contract.recordings import UNSCHEDULABLE
-from contract.replay import Replay, interrupt_at
+from helpers.contract.recordings import UNSCHEDULABLE
+from helpers.contract.replay import Replay, interrupt_at
 from tally.runs.kubeflow import cancelling, watching
 
 pytestmark = pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contract.replay import Replay
+from helpers.contract.replay import Replay
 
 
 @pytest.mark.parametrize(

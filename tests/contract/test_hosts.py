@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.conftest import one_line
-from contract.replay import Replay
+from helpers.contract.done import one_line
+from helpers.contract.replay import Replay
 from tally.runs.kubeflow import connection
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from contract.recordings import answer_of
-from contract.replay import Replay
+from helpers.contract.recordings import answer_of
+from helpers.contract.replay import Replay
 from tally.runs.kubeflow.connection import connect
 from tally.runs.kubeflow.settings import Settings
 from tally.runs.kubeflow.showing import Lines, Rows

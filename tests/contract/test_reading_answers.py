@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from contract.recordings import RECORDED, recorded
+from helpers.contract.recordings import RECORDED, recorded
 from tally.runs.kubeflow.steps import leaves, outcome, steps
 from tally.runs.kubeflow.words import log_reason, sentence
 

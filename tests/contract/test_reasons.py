@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from contract.recordings import FAILURE, UNSCHEDULABLE
-from contract.replay import Replay
+from helpers.contract.recordings import FAILURE, UNSCHEDULABLE
+from helpers.contract.replay import Replay
 from tally.runs.kubeflow import explaining
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from contract.recurring import NIGHTLY, Scheduling, nightly, scheduling
-from contract.replay import recorded
+from helpers.contract.recurring import NIGHTLY, Scheduling, nightly, scheduling
+from helpers.contract.replay import recorded
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contract.recurring import NIGHTLY, Scheduling, nightly, scheduling
+from helpers.contract.recurring import NIGHTLY, Scheduling, nightly, scheduling
 
 pytestmark = pytest.mark.slow
 

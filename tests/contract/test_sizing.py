@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from metered_runs import SECOND, life, run
-from served_meter import Meter, served_meter, token_of
 
-from contract.replay import Replay
+from helpers.contract.replay import Replay
+from helpers.metered_runs import SECOND, life, run
+from helpers.served_meter import Meter, served_meter, token_of
 from tally.costing.quotes import RunEvent
 from tally.runs.kubeflow import ending, sizing
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from contract.recordings import CANCELLED, FAILURE, UNSCHEDULABLE, answer_of
-from contract.replay import Replay, interrupt_at
+from helpers.contract.recordings import CANCELLED, FAILURE, UNSCHEDULABLE, answer_of
+from helpers.contract.replay import Replay, interrupt_at
 
 
 def test_a_run_that_succeeds(run_tally, replay: Replay) -> None:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    import postgresql
+    from helpers.costing import postgresql
 
 
 @pytest.fixture(scope="session")
 def running_postgresql() -> Iterator["postgresql.Server"]:
-    import postgresql  # here: other tests need neither it nor its driver
+    from helpers.costing import postgresql  # here: other tests need neither it nor its driver
 
     if not postgresql.installed():  # Debian has folders of that name for clients alone, too
         pytest.skip("PostgreSQL's server is missing: make test-deps (Debian, root)")

@@ -5,10 +5,10 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from histories import HOUR, any_rows, lives, row, spans, union
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.costing.histories import HOUR, any_rows, lives, row, spans, union
 from tally.costing.allocation import charge, usd
 from tally.costing.merge import merge
 from tally.costing.usage import Usage

@@ -9,10 +9,19 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from clusters import GIB, SECOND, a_node, a_pod, any_clusters, any_cuts, any_nodes, slowly
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.costing.clusters import (
+    GIB,
+    SECOND,
+    a_node,
+    a_pod,
+    any_clusters,
+    any_cuts,
+    any_nodes,
+    slowly,
+)
 from tally.costing.allocation import Charge
 from tally.costing.node_shares import Shared, share_nodes
 from tally.costing.nodes import Node

@@ -4,10 +4,10 @@ import json
 from decimal import Decimal
 
 import pytest
-from histories import HOUR, SECOND, any_rows, lives, record, row
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.costing.histories import HOUR, SECOND, any_rows, lives, record, row
 from tally.costing.allocation import charge
 from tally.costing.bill import Bill, display_lines, make_bill
 from tally.costing.merge import merge

@@ -4,11 +4,11 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from cluster_rows import GIB, NOVEMBER_END, node, pod
-from histories import HOUR, any_rows, row
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.costing.cluster_rows import GIB, NOVEMBER_END, node, pod
+from helpers.costing.histories import HOUR, any_rows, row
 from tally.costing.allocation import Charge, charge
 from tally.costing.chargeback import FIGURES, NAMES, chargeback, parse_by, table, total
 from tally.costing.days import DAY_MICROSECONDS, parts, refuse_unpriced

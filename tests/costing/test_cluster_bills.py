@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
-import cluster_rows
 import pytest
-from clusters import SECOND, a_node, a_pod, any_clusters
-from histories import HOUR, record
 from hypothesis import HealthCheck, given, settings
 
+from helpers.costing import cluster_rows
+from helpers.costing.clusters import SECOND, a_node, a_pod, any_clusters
+from helpers.costing.histories import HOUR, record
 from tally.costing.cluster_tables import nodes as nodes_table
 from tally.costing.database import writing
 from tally.costing.ledger import Ledger, open_ledger

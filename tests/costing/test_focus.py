@@ -6,11 +6,11 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from cluster_rows import NOVEMBER_END, node, pod
-from histories import HOUR, any_rows, row
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.costing.cluster_rows import NOVEMBER_END, node, pod
+from helpers.costing.histories import HOUR, any_rows, row
 from tally.costing.allocation import charge
 from tally.costing.focus import COLUMNS, focus_rows
 from tally.costing.merge import merge

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from histories import HOUR, any_rows, killed, lives, record, row, spans, union
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, text
 from sqlalchemy.dialects import postgresql
 
+from helpers.costing.histories import HOUR, any_rows, killed, lives, record, row, spans, union
 from tally.costing import tables
 from tally.costing.database import writing
 from tally.costing.ledger import Ledger, open_ledger

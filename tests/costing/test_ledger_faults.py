@@ -10,18 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from histories import record, row
 
+from helpers import TESTS
+from helpers.costing.histories import record, row
 from tally.costing import tables
 from tally.costing.ledger import open_ledger
 from tally.errors import RunError, SchemaError, SpecError, TallyError
 
-WRITER = [sys.executable, str(Path(__file__).with_name("writer.py"))]
+WRITER = [sys.executable, "-m", "helpers.costing.writer"]
 
 
 def start(*arguments: object, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     command = [*prefix, *WRITER, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=TESTS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def file() -> Path:

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clusters import SECOND, any_clusters, any_cuts
-from histories import lives, record, row
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -31,6 +29,9 @@ from test_ledger import (
 )
 from test_ledger_faults import start
 
+from helpers import TESTS
+from helpers.costing.clusters import SECOND, any_clusters, any_cuts
+from helpers.costing.histories import lives, record, row
 from tally.costing.cluster_tables import nodes as nodes_table
 from tally.costing.database import reading, writing
 from tally.costing.ledger import Ledger, open_ledger
@@ -53,7 +54,6 @@ __all__ = [  # these run here as well, on the ledger that this file opens
 ]
 
 pytestmark = pytest.mark.program("/usr/lib/postgresql")
-SHUFFLED = str(Path(__file__).with_name("shuffled_writer.py"))
 few = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -114,10 +114,10 @@ def test_processes_make_and_write_one_ledger_at_once(url: str, same: str) -> Non
 
 def test_two_meters_that_write_the_same_pods_in_any_order_count_them_once(ledger: Ledger) -> None:
     """And neither waits for the other for ever: each locks the rows that it writes."""
-    command = [sys.executable, SHUFFLED, "400", "25"]
+    command = [sys.executable, "-m", "helpers.costing.shuffled_writer", "400", "25"]
     meters = [
         subprocess.Popen(
-            [*command, seed], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*command, seed], cwd=TESTS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         for seed in "12"
     ]

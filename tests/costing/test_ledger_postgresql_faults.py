@@ -4,13 +4,13 @@ import os
 import signal
 from collections.abc import Iterator
 
-import postgresql
 import psycopg
 import pytest
-from histories import row
 from sqlalchemy import make_url, text
 from test_ledger_faults import one_line, start
 
+from helpers.costing import postgresql
+from helpers.costing.histories import row
 from tally.costing.database import writing
 from tally.costing.ledger import Ledger, open_ledger
 from tally.errors import RunError, SchemaError, SpecError, TallyError

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import a_node, a_pod
 from sqlalchemy import MetaData, Table, create_engine, make_url
 from test_ledger_faults import file, one_line, start
 
+from helpers.costing.clusters import a_node, a_pod
 from tally.costing.database import writing
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.tables import SCHEMA

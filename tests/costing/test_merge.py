@@ -5,10 +5,10 @@ from dataclasses import replace
 from itertools import groupby, pairwise
 
 import pytest
-from histories import any_rows, killed, lives, row, spans, union
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.costing.histories import any_rows, killed, lives, row, spans, union
 from tally.costing.merge import merge, newness, split_lost
 from tally.costing.usage import Usage
 

@@ -4,8 +4,8 @@ import math
 from dataclasses import replace
 
 import pytest
-from histories import HOUR, SECOND, record, row
 
+from helpers.costing.histories import HOUR, SECOND, record, row
 from tally.costing.allocation import charge
 from tally.costing.bill import make_bill
 from tally.costing.merge import merge

@@ -4,10 +4,10 @@ import sys
 import time
 from pathlib import Path
 
-import made_sources as made
 import numpy as np
 import pytest
 
+from helpers import made_sources as made
 from tally.data import hashes, registry, shards
 from tally.data.format import open_dataset
 from tally.errors import DataError, SpecError

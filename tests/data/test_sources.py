@@ -2,12 +2,12 @@ import gzip
 import struct
 from pathlib import Path
 
-import made_sources as made
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import made_sources as made
 from tally.data import registry
 from tally.data.format import open_dataset
 from tally.data.split import held_out

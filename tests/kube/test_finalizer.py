@@ -4,8 +4,8 @@ import copy
 from typing import Any
 
 import pytest
-from recorded import recorded
 
+from helpers.kube.recorded import recorded
 from tally.kube import finalizer
 from tally.kube.cluster import Refused
 from tally.kube.manifests import FINALIZER

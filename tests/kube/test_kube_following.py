@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from recorded import recorded
 
+from helpers.kube.recorded import recorded
 from tally.kube.cluster import Cluster, Refused
 from tally.kube.following import follow
 from tally.kube.telling import Teller

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from recorded import recorded, with_status
 
+from helpers.kube.recorded import recorded, with_status
 from tally.kube.reasons import change, from_events, is_certain, job_failure, worker_name
 
 

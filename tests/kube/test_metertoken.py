@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from account_tokens import account_token
 
+from helpers.kube.account_tokens import account_token
 from tally.errors import RunError
 from tally.kube.cluster import Cluster, Refused
 from tally.kube.metertoken import RequestedToken, own_account

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pod_lives import NODE, at, clock_time, rows_of, spans
-from recorded import recorded, with_status
 
+from helpers.kube.pod_lives import NODE, at, clock_time, rows_of, spans
+from helpers.kube.recorded import recorded, with_status
 from tally.costing.ledger import open_ledger
 from tally.costing.merge import newness
 from tally.kube.quantities import microseconds

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pod_lives import NODE, at, clock_time, rows_of, spans
-from recorded import recorded, with_status
 
+from helpers.kube.pod_lives import NODE, at, clock_time, rows_of, spans
+from helpers.kube.recorded import recorded, with_status
 from tally.costing.merge import newness
 
 

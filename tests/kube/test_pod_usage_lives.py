@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pod_lives import CREATED, NODE, SECOND, Life, lives
 
+from helpers.kube.pod_lives import CREATED, NODE, SECOND, Life, lives
 from tally.costing.merge import newness
 from tally.costing.nodes import Node
 from tally.costing.usage import Usage

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from recorded import recorded
 
+from helpers.kube.recorded import recorded
 from tally.kube.podnames import pod_names
 
 RUN = "5097c778-f388-4fe3-a76c-619f31987930"

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recorded import recorded
 
+from helpers.kube.recorded import recorded
 from tally.errors import SpecError
 from tally.kube.quantities import (
     accelerator_clients,

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from recorded import recorded, with_status
 
+from helpers.kube.recorded import recorded, with_status
 from tally.kube.step_reasons import step_reasons
 
 EXECUTOR = recorded("kfp-executor")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from built import KUBECTL, OVERLAYS, PROJECT, Object, key, overlay
+
+from helpers.built_manifests import KUBECTL, OVERLAYS, PROJECT, Object, key, overlay
 
 pytestmark = pytest.mark.program(KUBECTL)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from account_tokens import account_token
-from built import MANIFESTS
 
+from helpers.built_manifests import MANIFESTS
+from helpers.kube.account_tokens import account_token
 from tally.kube import finalizer
 from tally.kube.cluster import Cluster
 from tally.kube.following import follow

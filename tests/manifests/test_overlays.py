@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from built import (
+
+from helpers.built_manifests import (
     COMPONENTS,
     KUBECTL,
     MANIFESTS,
@@ -23,7 +24,6 @@ from built import (
     the,
     with_components,
 )
-
 from tally.kube.template import METRICS_PORT
 
 pytestmark = pytest.mark.program(KUBECTL)

@@ -7,9 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from metered_runs import HOUR, NOON, SECOND, life, node, pod, run
-from served_meter import OWN, Meter, served_meter, token_of
 
+from helpers.metered_runs import HOUR, NOON, SECOND, life, node, pod, run
+from helpers.served_meter import OWN, Meter, served_meter, token_of
 from tally.costing.documents import bill_of, usage_of
 from tally.costing.merge import merge
 from tally.meter import answers

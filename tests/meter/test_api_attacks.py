@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from metered_runs import HOUR, NOON, life, node, run
-from served_meter import Meter, served_meter, token_of, until
 
+from helpers.metered_runs import HOUR, NOON, life, node, run
+from helpers.served_meter import Meter, served_meter, token_of, until
 from tally.meter import app, bodies
 from tally.meter.blocking import Blocking
 

@@ -5,8 +5,8 @@ import hashlib
 from typing import Any
 
 import pytest
-from served_meter import RECORDED, recorded, token_of
 
+from helpers.served_meter import RECORDED, recorded, token_of
 from tally.errors import RunError
 from tally.meter.answers import Refusal
 from tally.meter.asking import KEPT_SECONDS, REFUSED_KEPT_SECONDS

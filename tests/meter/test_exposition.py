@@ -7,9 +7,21 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metered_runs import DAY, HOUR, NOON, PRICE, SECOND, billed_usd, heard, life, node, pod, run
 from prometheus_client.parser import text_string_to_metric_families
 
+from helpers.metered_runs import (
+    DAY,
+    HOUR,
+    NOON,
+    PRICE,
+    SECOND,
+    billed_usd,
+    heard,
+    life,
+    node,
+    pod,
+    run,
+)
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.quotes import Quote
 from tally.meter.accrual import accrued

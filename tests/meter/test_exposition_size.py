@@ -5,8 +5,8 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from metered_runs import HOUR, NOON, SECOND, life, node, run
 
+from helpers.metered_runs import HOUR, NOON, SECOND, life, node, run
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.quotes import Quote
 from tally.costing.usage import Usage

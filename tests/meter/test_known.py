@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from told import created, made, node, price, recorded
 
+from helpers.meter.told import created, made, node, price, recorded
 from tally.costing.node_shares import share_nodes
 from tally.kube.manifests import FINALIZER
 from tally.meter.known import SETTLED_MICROSECONDS, Known

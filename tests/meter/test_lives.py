@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from metered_runs import HOUR, NOON, SECOND, life, pod, run
-from served_meter import OWN, Meter, served_meter, token_of
-from told import created, made, node, recorded
 
+from helpers.meter.told import created, made, node, recorded
+from helpers.metered_runs import HOUR, NOON, SECOND, life, pod, run
+from helpers.served_meter import OWN, Meter, served_meter, token_of
 from tally.costing.lives import Life
 from tally.costing.quotes import RunEvent
 from tally.meter.known import Known

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from standin import ApiStandIn
 from test_service import Process, api, ended_run, held_pod, meter, until
+
+from helpers.meter.standin import ApiStandIn
 
 __all__ = ["api", "meter"]  # fixtures
 ACCOUNT = Path(__file__).parents[2] / "manifests/base/meter/account.yaml"

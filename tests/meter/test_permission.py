@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metered_runs import run
-from served_meter import Meter, recorded, served_meter
 
+from helpers.metered_runs import run
+from helpers.served_meter import Meter, recorded, served_meter
 from tally.errors import RunError
 from tally.meter.answers import Refusal
 from tally.meter.asking import AT_ONCE, KEPT_SECONDS, REFUSED_KEPT_SECONDS
@@ -64,7 +64,7 @@ def test_ones_own_needs_no_review_and_a_post_is_ones_own_alone(meter: Meter) -> 
 
 
 def test_a_reader_of_another_namespace_sees_what_the_run_has_there_only(meter: Meter) -> None:
-    from metered_runs import NOON, life, node
+    from helpers.metered_runs import NOON, life, node
 
     meter.ledger.write_nodes([node()])
     whose = {"run_id": "run-b", "namespace": "team-b", "team": "team-b"}

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standin import ARGO, ApiStandIn
 
+from helpers.meter.standin import ARGO, ApiStandIn
 from tally.errors import SpecError
 from tally.kube.cluster import Cluster, Refused
 from tally.kube.ended import Run, Verdict

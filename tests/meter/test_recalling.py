@@ -1,7 +1,6 @@
 """A meter that begins takes up what the ledger has, and ends what has vanished."""
 
-from told import PRICED, node
-
+from helpers.meter.told import PRICED, node
 from tally.costing.ledger import open_ledger
 from tally.costing.usage import Usage
 from tally.kube.nodelife import node_life

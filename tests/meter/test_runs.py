@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from told import created, made, node, recorded
 
+from helpers.meter.told import created, made, node, recorded
 from tally.costing.runs import RunRecord
 from tally.kube.ended import Run
 from tally.meter.known import Known

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standin import ARGO, ApiStandIn
-from told import node, recorded
 
+from helpers.meter.standin import ARGO, ApiStandIn
+from helpers.meter.told import node, recorded
 from tally.costing.ledger import open_ledger
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage

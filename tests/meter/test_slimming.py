@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from told import FOLDER, LABELS, PRICED, created, node
 
+from helpers.meter.told import FOLDER, LABELS, PRICED, created, node
 from tally.costing.usage import Usage
 from tally.kube.nodelife import node_life
 from tally.kube.podusage import pod_usage

@@ -7,12 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_by_hand import TOKEN, Meter, Training, begin, gang, gang_pods, now, pod, write_nodes
-from dashboard import data, filled, targets, values_of, variables
-from discovered import by_files, pod_targets, selector, write_targets
-from metered_runs import HOUR, SECOND, billed_usd, heard
-from prometheus_server import Prometheus, settings, wait_until
 
+from helpers.metered_runs import HOUR, SECOND, billed_usd, heard
+from helpers.prometheus.cluster_by_hand import (
+    TOKEN,
+    Meter,
+    Training,
+    begin,
+    gang,
+    gang_pods,
+    now,
+    pod,
+    write_nodes,
+)
+from helpers.prometheus.dashboard import data, filled, targets, values_of, variables
+from helpers.prometheus.discovered import by_files, pod_targets, selector, write_targets
+from helpers.prometheus.server import Prometheus, settings, wait_until
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.usage import Usage
 

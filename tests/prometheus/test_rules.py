@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_server import MANIFESTS, settings
 
+from helpers.prometheus.server import MANIFESTS, settings
 from tally.kube.manifests import SCRAPER
 
 TESTS = sorted(Path(__file__).parent.glob("*.test.yaml"))

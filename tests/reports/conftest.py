@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from browser import Browser, chromium
+
+from helpers.browser import Browser, chromium
 
 
 @pytest.fixture(scope="session")

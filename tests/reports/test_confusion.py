@@ -1,8 +1,8 @@
 """The confusion matrix laid out."""
 
 import pytest
-from records import evaluated
 
+from helpers.reports.records import evaluated
 from tally.reports import confusion
 
 

@@ -5,8 +5,8 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import START, Story, whole
 
+from helpers.reports.records import START, Story, whole
 from tally.reports import curves, history, timing
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Browser
-from looking import PLOTS, look
-from records import RUN, START, Story, evaluated, record, whole
 
+from helpers.browser import Browser
+from helpers.reports.looking import PLOTS, look
+from helpers.reports.records import RUN, START, Story, evaluated, record, whole
 from tally.reports.artifacts import bill_html, evaluation_html
 from tally.reports.report import write_report
 

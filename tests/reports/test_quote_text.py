@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from records import record, whole
 from test_text import printed
 
+from helpers.reports.records import record, whole
 from tally.costing.quotes import Quote
 from tally.reports.artifacts import bill_html, quote_html
 from tally.reports.quote_text import accuracy_table, against, between, quote_table, span

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Browser
-from looking import look
+
+from helpers.browser import Browser
+from helpers.reports.looking import look
 
 PROJECT = Path(__file__).parents[2]
 

@@ -1,7 +1,6 @@
 """The report names each change of size, why, and what it has saved."""
 
-from records import Story, evaluated, record, whole
-
+from helpers.reports.records import Story, evaluated, record, whole
 from tally.reports import history, scaled
 from tally.reports.report import report_html
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import Story, record, whole
 from rich.console import Console
 
+from helpers.reports.records import Story, record, whole
 from tally.errors import SpecError
 from tally.reports import money
 from tally.reports.compare import compare, compare_json

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:  # only doctor's tests have the time for Kubernetes' client
-    from kubernetes_standin import ApiServer, Lines
+    from helpers.kubernetes_standin import ApiServer, Lines
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def one_home(home: Path, tally_home: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.fixture
 def api() -> Iterator["ApiServer"]:
     """An API server of Kubernetes with the namespace that Kubeflow has for one user."""
-    from kubernetes_standin import ApiServer, serving
+    from helpers.kubernetes_standin import ApiServer, serving
 
     with serving(ApiServer()) as server:
         server.make_namespace("kubeflow", "pipeline-runner")
@@ -35,8 +35,7 @@ def api() -> Iterator["ApiServer"]:
 @pytest.fixture
 def lines(api: "ApiServer", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Lines":
     """What doctor says, or of it the lines about one thing."""
-    from kubernetes_standin import TOKEN
-
+    from helpers.kubernetes_standin import TOKEN
     from tally.runs import doctor_cluster
     from tally.runs.finding import SECONDS
 

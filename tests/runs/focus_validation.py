@@ -15,11 +15,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from cluster_rows import node
-from command import QUICK, submit_json, tally
-from histories import HOUR
-from recorded import recorded
 
+from helpers.command import QUICK, submit_json, tally
+from helpers.costing.cluster_rows import node
+from helpers.costing.histories import HOUR
+from helpers.kube.recorded import recorded
 from tally.costing.ledger import open_ledger
 from tally.costing.nodes import Node
 from tally.costing.usage import Usage

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import submit_json, tally
+
+from helpers.command import submit_json, tally
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_home")]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import QUICK, TALLY, submit_json, tally
+
+from helpers.command import QUICK, TALLY, submit_json, tally
 
 
 def refused(*arguments: str, code: int = 2, **environment: str) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import tally
-from metered_runs import HOUR, NOON, life, node, run
-from served_meter import Meter, served_meter, token_of
+
+from helpers.command import tally
+from helpers.metered_runs import HOUR, NOON, life, node, run
+from helpers.served_meter import Meter, served_meter, token_of
 
 RUN = "0191f0a0-0000-7000-8000-0123456789ab"
 

@@ -8,10 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from cluster_rows import NOVEMBER_END, node, pod
-from command import tally
-from histories import HOUR, record, row
 
+from helpers.command import tally
+from helpers.costing.cluster_rows import NOVEMBER_END, node, pod
+from helpers.costing.histories import HOUR, record, row
 from tally.costing.chargeback import chargeback, total
 from tally.costing.ledger import Ledger, open_ledger
 from tally.errors import SpecError

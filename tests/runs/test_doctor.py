@@ -4,8 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from command import tally
-
+from helpers.command import tally
 from tally.errors import RunError
 from tally.runs import doctor_cluster
 from tally.runs.finding import Check, Finding, looked

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes_standin import TOKEN, ApiServer, Lines
 
+from helpers.kubernetes_standin import TOKEN, ApiServer, Lines
 from tally.kube.manifests import FINALIZER, GANG
 
 E2 = {"node.kubernetes.io/instance-type": "e2-standard-4"}

@@ -3,7 +3,8 @@
 import copy
 
 import pytest
-from kubernetes_standin import ApiServer, Lines, shipped_rules
+
+from helpers.kubernetes_standin import ApiServer, Lines, shipped_rules
 
 VERBS = [
     (number, verb) for number, rule in enumerate(shipped_rules()) for verb in rule["verbs"]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract.replay import Replay, serving
-from prometheus_server import Prometheus, wait_until
-from served_meter import served_meter, token_of
 
+from helpers.contract.replay import Replay, serving
+from helpers.prometheus.server import Prometheus, wait_until
+from helpers.served_meter import served_meter, token_of
 from tally.runs import doctor_cluster, doctor_services
 from tally.runs.kubeflow import connection
 

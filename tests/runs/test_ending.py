@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import Live, events, interrupt_group, submit_json, tally, wait_until
 from safetensors.numpy import load_file
 
+from helpers.command import Live, events, interrupt_group, submit_json, tally, wait_until
 from tally.costing.ledger import open_ledger
 from tally.costing.merge import merge
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command import Live, submit_json, tally, wait_until
 from test_ending import weights
 
+from helpers.command import Live, submit_json, tally, wait_until
 from tally.costing.ledger import open_ledger
 from tally.costing.merge import merge
 

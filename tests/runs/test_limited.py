@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Live, events, interrupt_group, tally
 
+from helpers.command import Live, events, interrupt_group, tally
 from tally import clock
 from tally.costing.ledger import open_ledger
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import yaml
-from command import tally
 
+from helpers.command import tally
 from tally.errors import SpecError
 from tally.runs import pipelines
 from tally.runs.compiled import compile_to

@@ -12,8 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from command import tally
 
+from helpers.command import tally
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage

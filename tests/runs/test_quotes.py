@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 
 import pytest
-from command import QUICK, submit_json, tally
 from rich.console import Console
 
+from helpers.command import QUICK, submit_json, tally
 from tally.costing.ledger import open_ledger
 from tally.errors import SpecError
 from tally.runs.consent import Consent

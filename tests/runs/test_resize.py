@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from command import Live, events, tally
+
+from helpers.command import Live, events, tally
 
 LONG = [
     "cnn", "--set", "augment=1", "--set", "epochs=10000", "--set", "workers=1",

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import QUICK, submit_json, tally
 
+from helpers.command import QUICK, submit_json, tally
 from tally.evaluation.registry import Registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_home")]

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Live, events, tally, wait_until
 
+from helpers.command import Live, events, tally, wait_until
 from tally.costing.ledger import open_ledger
 
 

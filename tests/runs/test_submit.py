@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from command import QUICK, TALLY, events, submit_json, tally
 
+from helpers.command import QUICK, TALLY, events, submit_json, tally
 from tally.costing.ledger import open_ledger
 
 PROJECT = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from command import TALLY
+
+from helpers.command import TALLY
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_signs import dataset_of
 
+from helpers.made_signs import dataset_of
 from tally.evaluation.registry import Registry
 from tally.spec import Spec
 from tally.steps.new_data import KEY

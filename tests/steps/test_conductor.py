@@ -5,8 +5,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from made_training import TOKEN, config
 
+from helpers.training.made_training import TOKEN, config
 from tally.errors import RunError
 from tally.steps.conducting import conduct
 from tally.steps.conductor import FUTILE

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from metered_runs import HOUR, NOON, SECOND, life, node, run
-from served_meter import Meter, served_meter, token_of
 
+from helpers.metered_runs import HOUR, NOON, SECOND, life, node, run
+from helpers.served_meter import Meter, served_meter, token_of
 from tally import clock
 from tally.steps.lost_work import count_lost_work
 from tally.steps.outbox import Outbox

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_training import TOKEN, config
 
+from helpers.training.made_training import TOKEN, config
 from tally.errors import RunError
 from tally.steps.conducting import conduct
 from tally.steps.recorder import Recorder

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from metered_runs import HOUR, NOON, SECOND, life, node, run
-from served_meter import Meter, served_meter, token_of, until
 
+from helpers.metered_runs import HOUR, NOON, SECOND, life, node, run
+from helpers.served_meter import Meter, served_meter, token_of, until
 from tally.costing.usage import Usage
 from tally.meterclient import MeterClient
 from tally.steps import outbox as outboxes

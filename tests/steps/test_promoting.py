@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_signs import dataset_of
 
+from helpers.made_signs import dataset_of
 from tally.compression import making
 from tally.compression.converter import Converter
 from tally.compression.recipe import parse_all

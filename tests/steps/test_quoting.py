@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from made_training import pictures
 
+from helpers.training.made_training import pictures
 from tally import clock
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.pace import pace

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metered_runs import SECOND, life, pod, run
-from served_meter import Meter, served_meter, token_of
 
+from helpers.metered_runs import SECOND, life, pod, run
+from helpers.served_meter import Meter, served_meter, token_of
 from tally.kube.inside import sized_template
 from tally.kube.template import resources
 from tally.scaling.rightsizing import WORKER

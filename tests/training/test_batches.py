@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gang_steps import apart, prepared, step
 from hypothesis import given
 from hypothesis import strategies as st
-from made_training import EXAMPLES, config, crew, pictures
 
+from helpers.training.gang_steps import apart, prepared, step
+from helpers.training.made_training import EXAMPLES, config, crew, pictures
 from tally import storage
 from tally.data.format import Array, Split, open_dataset
 from tally.errors import SpecError

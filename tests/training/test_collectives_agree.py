@@ -4,9 +4,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from made_training import EXAMPLES, Ended, config, crew, finished, pictures, words
 from test_elastic_gang import DROPOUT, TOLERANCE, apart, kernel_of
 
+from helpers.training.made_training import EXAMPLES, Ended, config, crew, finished, pictures, words
 from tally.training.coordinator.events import Formed, Observed
 from tally.training.messages import Finished
 

@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_training import EXAMPLES, Ended, config, crew, finished, made, pictures, words
 from test_worker import USER
-from warm_gang import Pool, WarmGang
 
+from helpers.training.made_training import (
+    EXAMPLES,
+    Ended,
+    config,
+    crew,
+    finished,
+    made,
+    pictures,
+    words,
+)
+from helpers.training.warm_gang import Pool, WarmGang
 from tally.data.format import Meta
 from tally.training.checkpoint import read_tensors
 from tally.training.coordinator.events import Formed, Observed

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from made_training import EXAMPLES, TOKEN, config, pictures
-from mesh_proxy import Fault, Recorded
-from warm_gang import Pool, WarmGang, garbage
 
+from helpers.training.made_training import EXAMPLES, TOKEN, config, pictures
+from helpers.training.mesh_proxy import Fault, Recorded
+from helpers.training.warm_gang import Pool, WarmGang, garbage
 from tally.errors import TallyError
 from tally.training.checkpoint import read_tensors
 from tally.training.coordinator import coordinator_pb2 as pb

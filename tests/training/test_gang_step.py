@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gang_steps import (
+
+from helpers.training.gang_steps import (
     BATCH,
     EXAMPLES,
     PICTURES,
@@ -20,7 +21,6 @@ from gang_steps import (
     trained,
     values,
 )  # fmt: skip
-
 from tally.data.format import Meta
 from tally.training import environment, loop, order
 

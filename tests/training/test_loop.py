@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_training import EXAMPLES, config, pictures, words
 
+from helpers.training.made_training import EXAMPLES, config, pictures, words
 from tally.data.format import Array, Dataset, Meta, Split, open_dataset
 from tally.errors import DataError, RunError, SpecError
 from tally.models import registry

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_training import pictures
 
+from helpers.training.made_training import pictures
 from tally.data.format import open_dataset
 from tally.models import registry
 from tally.training import environment, loop, noise, order

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from made_training import config, pictures
 
+from helpers.training.made_training import config, pictures
 from tally.errors import TallyError
 from tally.training.profiling import Wanted, measure, trimmed
 

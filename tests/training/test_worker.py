@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_training import EXAMPLES, config, finished, pictures, words, worker
 
+from helpers.training.made_training import EXAMPLES, config, finished, pictures, words, worker
 from tally.training import checkpoint
 from tally.training.checkpoint import read_tensors
 from tally.training.messages import (

@@ -8,10 +8,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from made_training import Crew, config, pictures
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from helpers.training.made_training import Crew, config, pictures
 from tally.training.checkpoint import Position
 from tally.training.coordinator.events import Observation, Observed
 from tally.training.elastic import Standing

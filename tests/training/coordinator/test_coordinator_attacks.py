@@ -11,9 +11,9 @@ from typing import Any
 
 import grpc
 import pytest
-from coordinator_gang import Heard, Trainee, until
-from coordinator_process import TOKEN
 
+from helpers.training.coordinator_gang import Heard, Trainee, until
+from helpers.training.coordinator_process import TOKEN
 from tally.errors import RunError, SpecError
 from tally.training.coordinator import coordinator_pb2 as pb
 from tally.training.coordinator import wire

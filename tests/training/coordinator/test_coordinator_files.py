@@ -13,12 +13,12 @@ from typing import Any
 import grpc
 import pytest
 import xxhash
-from coordinator_gang import Heard, Trainee, until
-from coordinator_process import TOKEN
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from helpers.training.coordinator_gang import Heard, Trainee, until
+from helpers.training.coordinator_process import TOKEN
 from tally.errors import RunError
 from tally.training.coordinator import coordinator_pb2 as pb
 from tally.training.coordinator import wire

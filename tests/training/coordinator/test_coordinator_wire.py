@@ -9,13 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from coordinator_gang import Heard, Trainee, until
-from coordinator_process import LOST_SECONDS, TOKEN
 
+from helpers.training import coordinator_process
+from helpers.training.coordinator_gang import Heard, Trainee, until
+from helpers.training.coordinator_process import LOST_SECONDS, TOKEN
 from tally.errors import RunError, SpecError
 from tally.training.coordinator.client import Member
 from tally.training.coordinator.events import (
@@ -34,7 +34,6 @@ from tally.training.coordinator.events import (
 )
 from tally.training.coordinator.server import Coordinator, Limits
 
-PROCESS = Path(__file__).with_name("coordinator_process.py")
 QUICK = Limits(silent_seconds=1.0, rest_urgent_seconds=1.0)
 
 Make = Callable[..., Coordinator]
@@ -62,7 +61,7 @@ def process() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, str(PROCESS), *arguments]
+        command = [sys.executable, coordinator_process.__file__, *arguments]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         return started[-1]
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mesh_peers import KEY, Waiter, each, join_all, joined, memberships
 
+from helpers.training.mesh_peers import KEY, Waiter, each, join_all, joined, memberships
 from tally.training.collective import CollectiveError, Interrupted, PeerLost
 from tally.training.mesh import joining
 from tally.training.mesh.mesh import Mesh

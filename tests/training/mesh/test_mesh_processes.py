@@ -3,7 +3,8 @@
 import time
 
 import pytest
-from mesh_peers import Op, Peer, memberships
+
+from helpers.training.mesh_peers import Op, Peer, memberships
 
 
 @pytest.fixture

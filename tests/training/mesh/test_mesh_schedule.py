@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from mesh_peers import Op, Peer, memberships
-from mesh_proxy import Fault, Recorded, Wire, pester
+
+from helpers.training.mesh_peers import Op, Peer, memberships
+from helpers.training.mesh_proxy import Fault, Recorded, Wire, pester
 
 TIMEOUT_SECONDS = 0.5
 # at 1 MB/s, for what moves in one call; and for a machine that does other things too

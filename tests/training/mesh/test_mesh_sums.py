@@ -3,8 +3,8 @@ import sys
 
 import numpy as np
 import pytest
-from mesh_peers import each, joined
 
+from helpers.training.mesh_peers import each, joined
 from tally.training.mesh.mesh import Mesh
 
 DTYPES = ["float32", "float64", "int32", "int64"]

@@ -1,0 +1,5 @@
+"""What several tests use."""
+
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
