@@ -8,6 +8,7 @@ one environment variable: KFP's driver gets a step's container as one argument, 
 import ast
 import base64
 import hashlib
+import importlib.machinery
 import importlib.util
 import json
 import lzma
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import CodeType
 from typing import Any
 
 from tally.errors import SpecError
@@ -143,6 +145,14 @@ def unpack(environment: Mapping[str, str] = os.environ) -> None:
         temporary.replace(path)
 
 
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Python's own, without bytecode: it writes nothing beside a user's file, and a file that was
+    changed within the same second is not taken for what it was before."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def function(path: str, name: str) -> Callable[[], Any]:
     """The function `name` of the file at `path`.
 
@@ -154,14 +164,15 @@ def function(path: str, name: str) -> Callable[[], Any]:
         raise SpecError(
             f"{path}: expected a Python file with {name}(), got no such file; check the path"
         )
-    spec = importlib.util.spec_from_file_location(f"tally_user_{file.stem}", file)
-    assert spec and spec.loader
+    loader = _Loader(f"tally_user_{file.stem}", str(file))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))  # for imports of the user's files beside it
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as error:
         raise SpecError(
             f"{path}: expected a file that imports, got {type(error).__name__}: {error}; "

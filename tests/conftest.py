@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["helpers.recording"]
 REMEDY = "make test-deps (Debian, root)"
 _all = os.environ.get("TALLY_REQUIRE_ALL", "") not in ("", "0")
 _seed = int(os.environ.get("TALLY_SEED") or secrets.randbits(31))
 _missing: dict[str, int] = {}
+# How fast a busy machine makes examples is no failure.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +42,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("program"):
         name = marker.args[0]  # a program on PATH, or the absolute path of a file or folder
         if not (Path(name).exists() if name.startswith("/") else shutil.which(name)):
-            _missing[name] = _missing.get(name, 0) + 1
+            item.user_properties.append(("missing program", name))
             pytest.skip(f"{name} is missing: {REMEDY}")
 
 
@@ -53,10 +57,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+@pytest.hookimpl(tryfirst=True)  # before it is told or sent to anybody
 def pytest_collectreport(report: pytest.CollectReport) -> None:
     if _all and report.skipped:
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid}: skipped under TALLY_REQUIRE_ALL=1: {report.longrepr}"
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Called where the summary is printed, too, with what pytest-xdist's processes ran."""
+    for key, name in report.user_properties:
+        if key == "missing program" and report.when == "setup":
+            _missing[name] = _missing.get(name, 0) + 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

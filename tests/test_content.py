@@ -77,6 +77,7 @@ def test_only_what_a_compiled_pipeline_expects_is_required(tmp_path: Path) -> No
         content.require_expected({content.EXPECTED: "fedcba9876543210"}, tmp_path)
 
 
+@pytest.mark.timing
 def test_a_step_in_another_image_fails_at_once_and_names_both(tally_home: Path) -> None:
     began = time.monotonic()
     done = subprocess.run(
@@ -90,4 +91,4 @@ def test_a_step_in_another_image_fails_at_once_and_names_both(tally_home: Path) 
     assert "fedcba9876543210" in done.stderr and "got none" in done.stderr
     assert done.stderr.count("\n") == 1
     assert '"event": "failed"' in done.stdout  # told, so that whoever watches has the reason
-    assert time.monotonic() - began < 3  # a second, on a machine that is not shared
+    assert time.monotonic() - began < 5

@@ -233,6 +233,7 @@ def send(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: s
     handler.wfile.write(body)
 
 
+@pytest.mark.timing
 def test_what_is_not_answered_is_asked_again(other, token_file: Path, meter: Meter) -> None:
     _, good = meter.ask("GET", f"/v1/runs/{RUN}/bill")
     times = []

@@ -28,6 +28,13 @@ def test_what_is_unpacked_is_what_was_read(tmp_path: Path, monkeypatch: pytest.M
     assert [path.name for path in Path(file.pod_path).parent.iterdir()] == ["mine.py"]
 
 
+def test_a_file_that_changes_within_a_second_is_read_anew(tmp_path: Path) -> None:
+    for number in range(1, 4):  # texts of one length: bytecode would be taken for each of them
+        path = written(tmp_path, f"def model():\n    return {number}\n")
+        assert userfile.function(path, "model")() == number
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+
+
 def test_another_source_has_another_path_and_the_same_the_same() -> None:
     assert UserFile("mine.py", "1").pod_path == UserFile("mine.py", "1").pod_path
     assert UserFile("mine.py", "1").pod_path != UserFile("mine.py", "2").pod_path

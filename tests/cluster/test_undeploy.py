@@ -1,6 +1,7 @@
 """`make undeploy`, the last of the tests of what is deployed."""
 
 import pytest
+
 from helpers.cluster.deploying import LEDGER, RUNS, Deployed, kubectl, left, undeploy
 
 

@@ -31,7 +31,7 @@ def test_a_host_that_does_not_answer(run_tally, monkeypatch, host: str) -> None:
     done = run_tally("submit", "cnn")
     one_line(done, 2, "KFP_HOST: expected Kubeflow Pipelines at", "got no answer")
     assert " object at 0x" not in done.err
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_server_that_never_ends_its_answer(run_tally, monkeypatch) -> None:
         monkeypatch.setenv("KFP_HOST", f"http://127.0.0.1:{server.getsockname()[1]}")
         began = time.monotonic()
         one_line(run_tally("submit", "cnn"), 2, "no answer")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         server.shutdown(socket.SHUT_RDWR)
     thread.join(5)
 

@@ -150,7 +150,7 @@ def test_ctrl_c_does_not_wait_for_a_server_that_hangs(run_tally, replay: Replay)
     def hang(server: Replay) -> None:
         interrupt_at(2)(server)
         if server.seen["GET runs/*"] == 2:
-            over.wait(20)
+            over.wait(60)
 
     replay.looked = hang
     began = time.monotonic()
@@ -158,7 +158,7 @@ def test_ctrl_c_does_not_wait_for_a_server_that_hangs(run_tally, replay: Replay)
     took = time.monotonic() - began
     over.set()
     assert done.code == 0 and "left running" in done.err
-    assert took < 10
+    assert took < 50
 
 
 def test_ctrl_c_with_cancel_ends_the_run(run_tally, replay: Replay) -> None:

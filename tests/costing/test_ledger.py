@@ -257,6 +257,7 @@ def test_migrations_make_the_tables_that_the_code_has(ledger: Ledger) -> None:
         assert int(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
 
 
+@pytest.mark.timing
 def test_opening_a_ledger_that_is_up_to_date_is_quick(ledger: Ledger) -> None:
     program = (
         "import sys, time; from tally.costing.ledger import open_ledger; t = time.perf_counter();"

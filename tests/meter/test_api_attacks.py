@@ -181,6 +181,7 @@ def test_a_huge_body_is_refused_however_it_comes(meter: Meter) -> None:
     assert alive(meter)
 
 
+@pytest.mark.timing
 def test_a_body_that_trickles_is_given_up_and_holds_nobody_up(meter: Meter) -> None:
     head = f"POST {EVENTS} HTTP/1.1\r\nHost: m\r\nIdempotency-Key: k\r\nAuthorization: Bearer "
     head += f"{token_of('team-a')}\r\nContent-Length: 1000\r\n\r\n{{"

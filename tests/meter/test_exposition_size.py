@@ -75,6 +75,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
         yield opened
 
 
+@pytest.mark.timing
 def test_metrics_stay_small_and_fast(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
     exposition = Exposition()
     began = time.perf_counter()

@@ -68,6 +68,16 @@ def test_a_run_with_epochs_alone_still_has_its_curve() -> None:
     assert loss.rules == ()
 
 
+def test_a_figure_beyond_anything_that_is_counted_is_none() -> None:
+    story = Story()
+    for odd in (1e302, 10**400, -(10**400), float("inf")):
+        story.event("train", "progress", done=1, total=1_594_701)
+        story.event("train", "epoch", epoch=odd, loss=odd, accuracy=0.5, seconds=1.0)
+    past = history.read(story.events)
+    assert past.epochs == () and past.total == 1_594_701
+    curves.learning(past, None)
+
+
 FIGURES = ("done", "total", "loss", "accuracy", "examples_per_second", "epoch")
 numbers = st.one_of(st.none(), st.integers(-5, 10**7), st.floats(), st.booleans(), st.just("x"))
 

@@ -55,7 +55,7 @@ def test_a_check_that_hangs_is_one_line_after_what_it_had_found() -> None:
     checks = [Check("h", hangs), Check("f", fails), Check("b", breaks), Check("g", lambda: [GOOD])]
     began = time.monotonic()
     said = [finding.line() for finding in looked(checks, seconds=0.5)]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25
     over.set()
     assert said == [
         "ok       a: there",

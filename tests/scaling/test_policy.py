@@ -273,6 +273,7 @@ def test_bad_input_is_refused_with_a_remedy(call, says):
         call()
 
 
+@pytest.mark.timing
 def test_a_decision_over_a_catalogue_is_quick():
     names = [f"type{i}" for i in range(8)]
     offers = [

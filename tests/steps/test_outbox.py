@@ -163,6 +163,7 @@ def test_facts_that_are_no_json_or_too_long_are_told_as_far_as_that_goes(meter: 
     assert len(others) == 400
 
 
+@pytest.mark.timing
 def test_with_a_meter_that_says_nothing_nobody_waits_and_the_end_comes_in_time(
     address: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

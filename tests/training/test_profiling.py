@@ -33,6 +33,7 @@ def test_one_and_two_workers_are_measured_and_nothing_is_left(tmp_path: Path) ->
     assert not (tmp_path / "checkpoints").exists() and not (tmp_path / "model").exists()
 
 
+@pytest.mark.timing
 def test_a_profile_ends_in_time_with_what_it_has(tmp_path: Path) -> None:
     dataset = pictures(tmp_path / "shapes")
     given = config(tmp_path, dataset)

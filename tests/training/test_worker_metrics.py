@@ -86,6 +86,7 @@ def test_calls_of_one_step_and_of_many_add_up() -> None:
     assert found["tally_worker_gradient_noise_scale"] == 88.0
 
 
+@pytest.mark.timing
 def test_a_step_pays_less_than_five_microseconds(capsys: pytest.CaptureFixture[str]) -> None:
     metrics, standing, seen = WorkerMetrics(), Standing(Position()), observation()
     fastest = float("inf")

@@ -3,15 +3,10 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Phase, Usage
-
-# a busy machine is no failure
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND

@@ -69,9 +69,7 @@ def test_one_that_listens_later_is_waited_for(pool):
 def test_one_that_never_comes_is_named(pool):
     ranks = [Mesh(timeout_seconds=0.3) for _ in range(2)]
     views = memberships(1, [mesh.address for mesh in (*ranks, pool[0])])
-    began = time.monotonic()
     outcomes = each([lambda m=m, v=v: m.join(v) for m, v in zip(ranks, views[:2], strict=True)])
-    assert time.monotonic() - began < 1.5
     for outcome in outcomes:
         assert isinstance(outcome, PeerLost)
         assert "rank 2" in str(outcome)
@@ -101,6 +99,7 @@ def test_members_of_different_generations_do_not_meet(pool):
     assert all(isinstance(outcome, PeerLost) for outcome in outcomes)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("world", [2, 3])
 def test_interrupt_ends_a_running_call_at_once_and_all_ranks_see_it(world):
     ranks = joined(world, timeout_seconds=20)
@@ -190,6 +189,7 @@ def strangers(address, hello, count):
     return made
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("hello", [b"", b"GET / HTTP/1.1\r\n\r\n" * 9, bytes(5)], ids=str)
 def test_strangers_do_not_keep_peers_from_joining(hello, pool):
     ranks = pool[:3]

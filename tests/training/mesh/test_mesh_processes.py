@@ -32,6 +32,7 @@ BROADCAST = Op("broadcast", 1, 5_000_000, root=0)
 SUM = Op("all_reduce", 2, 50_000)
 
 
+@pytest.mark.timing
 def test_survivors_notice_a_kill_at_once_and_go_on_without_it(peers):
     ranks = peers(4, 20)
     noticed = []
@@ -55,6 +56,7 @@ def test_survivors_notice_a_kill_at_once_and_go_on_without_it(peers):
         assert peer.next_outcome(5).digest == SUM.expected(3)
 
 
+@pytest.mark.timing
 def test_a_kill_is_noticed_by_those_who_do_not_talk_with_it(peers):
     ranks = peers(4, 20)
     # in the chain 0, 1, 2, 3 only rank 1 talks with the root, which never sends
@@ -66,13 +68,14 @@ def test_a_kill_is_noticed_by_those_who_do_not_talk_with_it(peers):
     assert all(outcome.lawful and outcome.error for outcome in outcomes)
 
 
+@pytest.mark.timing
 def test_a_stopped_rank_ends_the_call_at_its_time_out(peers):
     ranks = peers(3, 0.5)
     start(ranks, 1, [[SUM], [SUM], []])
     ranks[2].stop()
     outcomes = [peer.next_outcome(5) for peer in ranks[:2]]
     assert all(outcome.lawful and outcome.error for outcome in outcomes)
-    assert all(0.2 < outcome.seconds < 1.5 for outcome in outcomes)
+    assert all(0.2 < outcome.seconds < 2.5 for outcome in outcomes)
     assert all(
         "rank 2 (0 frames came)" in outcome.error or "closed" in outcome.error
         for outcome in outcomes
@@ -92,4 +95,4 @@ def test_a_rank_that_leaves_between_calls_is_noticed_in_the_next(peers):
     ranks[1].kill()
     outcome = ranks[0].next_outcome(5)
     assert "rank 1 is lost" in outcome.error
-    assert outcome.seconds < 5
+    assert outcome.seconds < 20
