@@ -3,10 +3,10 @@
 # image; without KUBECONFIG against one of its own, which is taken down again unless it was up before.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-STATE=${STATE:-$HOME/.cache/tally-cluster}
+. ./tests/cluster/cluster.sh
 if [ -z "${KUBECONFIG:-}" ]; then
   BUILDER=buildah scripts/images.sh # load.sh takes them out of its store
-  if ! curl -sk https://127.0.0.1:6443/readyz | grep -q ok; then
+  if ! whole; then
     own=yes
     trap tests/cluster/down.sh EXIT
   fi
