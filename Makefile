@@ -2,10 +2,10 @@
 # through the environment and are never expanded here: `CRON="* * …"` would glob.
 .DEFAULT_GOAL := help
 .PHONY: help champion rollback compress evaluate quote submit watch resume cancel resize reap runs logs compare bill report compile doctor \
-	test test-full test-deps test-slow test-cluster test-cluster-slow test-focus lint bench cluster-up cluster-down images \
+	test test-full test-deps test-slow test-cluster test-cluster-slow test-ruins test-focus lint bench cluster-up cluster-down images \
 	export-focus deploy undeploy schedule \
 	lock venv venv-dev clean
-VALUES := MODEL TO DATA PIPELINE SET RUN ACCURACY AGAIN YES WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT CRON OVERLAY IMAGES WAIT FORCE STAGES BASE REGISTRY PUSH ACCELERATOR BUILDER
+VALUES := MODEL TO DATA PIPELINE SET RUN ACCURACY AGAIN YES WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT CRON OVERLAY IMAGES WAIT FORCE STAGES BASE REGISTRY PUSH ACCELERATOR BUILDER ROUNDS SEED
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 unexport MAKEFLAGS MFLAGS
@@ -68,6 +68,8 @@ test-cluster: venv-dev ## against a real Kubernetes: KUBECONFIG's, else one of i
 	@tests/cluster/run.sh
 test-cluster-slow: venv-dev ## outages of two minutes, on the same
 	@WHICH=slow tests/cluster/run.sh
+test-ruins: venv-dev ## kill the cluster at any moment and bring it up again [ROUNDS=10 SEED=…] (Debian, root)
+	@$(PYTHON) tests/cluster/ruins.py
 cluster-up: ## a one-node Kubernetes on this machine (Debian, root; built once, 7 to 15 minutes)
 	@tests/cluster/up.sh
 cluster-down: ## take it down

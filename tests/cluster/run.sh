@@ -4,8 +4,9 @@
 # again unless it was up before.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. ./tests/cluster/cluster.sh
 if [ -z "${KUBECONFIG:-}" ]; then
-  if ! curl -sk https://127.0.0.1:6443/readyz | grep -q ok; then
+  if ! whole; then
     own=yes
     trap tests/cluster/down.sh EXIT
   fi

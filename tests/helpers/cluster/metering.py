@@ -23,7 +23,7 @@ from tally.costing.ledger import open_ledger
 from tally.costing.usage import Usage
 from tally.kube.cluster import Cluster, Refused
 
-OWN = Path(os.environ.get("STATE", "~/.cache/tally-cluster")).expanduser()  # the cluster of up.sh
+OWN = Path(os.environ.get("STATE") or "/var/cache/tally-cluster")  # the cluster of up.sh
 KUBELET_CERTIFICATE = OWN / "pki/kubelet.crt"
 PHASES = ("queue", "startup", "work")
 _RBAC = "apis/rbac.authorization.k8s.io/v1"
