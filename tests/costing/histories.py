@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tally.costing.runs import RunRecord
-from tally.costing.usage import Phase, Usage
+from tally.costing.usage import PHASES, Usage
 
 # a busy machine is no failure
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -58,9 +58,6 @@ def union(pairs: list[tuple[int, int]]) -> int:
     return sum(
         b - a for a, b in pairwise(bounds) if any(start <= a and b <= stop for start, stop in pairs)
     )
-
-
-PHASES: list[Phase] = ["queue", "startup", "work", "restart"]
 
 
 @st.composite
