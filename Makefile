@@ -69,7 +69,7 @@ test-cluster: venv-dev ## against a real Kubernetes: KUBECONFIG's, else one of i
 test-cluster-slow: venv-dev ## outages of two minutes, on the same
 	@WHICH=slow tests/cluster/run.sh
 test-ruins: venv-dev ## kill the cluster at any moment and bring it up again [ROUNDS=10 SEED=…] (Debian, root)
-	@$(PYTHON) tests/cluster/ruins.py
+	@PYTHONPATH=tests $(PYTHON) tests/cluster/ruins.py
 cluster-up: ## a one-node Kubernetes on this machine (Debian, root; built once, 7 to 15 minutes)
 	@tests/cluster/up.sh
 cluster-down: ## take it down

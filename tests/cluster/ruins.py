@@ -1,5 +1,5 @@
-"""[ROUNDS=10 SEED=…] ruins.py: each round kills the cluster with SIGKILL at a moment drawn by chance,
-spoils what is left, brings it up again, and has one pod run there and be billed."""
+"""[ROUNDS=10 SEED=…] ruins.py: each round kills the cluster with SIGKILL at a moment drawn by
+chance, spoils what is left, brings it up again, and has one pod run there and be billed."""
 
 import contextlib
 import os
