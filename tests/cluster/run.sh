@@ -16,7 +16,7 @@ if [ -z "${KUBECONFIG:-}" ]; then
   tests/cluster/prometheus.sh
   export KUBECONFIG=$STATE/kubeconfig
 fi
-tests() { exec .venv/bin/python -m pytest -m "cluster and ${WHICH:-not slow}" "$@"; }
+tests() { exec .venv/bin/python -m pytest -o faulthandler_timeout=960 -m "cluster and ${WHICH:-not slow}" "$@"; }
 if [ $# -gt 0 ]; then
   (tests "$@")
   exit
