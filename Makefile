@@ -2,10 +2,10 @@
 # through the environment and are never expanded here: `CRON="* * …"` would glob.
 .DEFAULT_GOAL := help
 .PHONY: help champion rollback compress evaluate quote submit watch resume cancel resize reap runs logs compare bill report compile doctor \
-	test test-deps test-slow test-cluster test-cluster-slow test-focus lint bench cluster-up cluster-down images \
+	test test-full test-deps test-slow test-cluster test-cluster-slow test-ruins test-focus lint bench cluster-up cluster-down images \
 	export-focus deploy undeploy schedule \
 	lock venv venv-dev clean
-VALUES := MODEL TO DATA PIPELINE SET RUN ACCURACY AGAIN YES WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT CRON OVERLAY IMAGES WAIT FORCE BASE REGISTRY PUSH ACCELERATOR BUILDER
+VALUES := MODEL TO DATA PIPELINE SET RUN ACCURACY AGAIN YES WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT CRON OVERLAY IMAGES WAIT FORCE STAGES BASE REGISTRY PUSH ACCELERATOR BUILDER ROUNDS SEED
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 unexport MAKEFLAGS MFLAGS
@@ -56,8 +56,10 @@ schedule: venv ## run a pipeline again and again on a cluster: PIPELINE=cnn CRON
 doctor: venv ## what is missing on this machine and of its cluster, with the remedy
 	@$(TALLY) doctor
 
-test: venv-dev lint ## all checks that need no root and no network
-	@$(PYTHON) -m pytest -m "not slow"
+test: venv-dev ## all checks that need no root and no network, in ten minutes [STAGES="lint units timing …"]
+	@PYTHONPATH=scripts $(PYTHON) -m gate $${STAGES:-test}
+test-full: venv-dev ## everything, however long, FOCUS and a real Kubernetes with it (Debian, root)
+	@TALLY_REQUIRE_ALL=1 PYTHONPATH=scripts $(PYTHON) -m gate full
 test-focus: venv-dev ## the FOCUS export against the standard's own validator (Python 3.12)
 	@sh scripts/test-focus.sh
 test-slow: venv-dev ## long fault schedules
@@ -66,6 +68,8 @@ test-cluster: venv-dev ## against a real Kubernetes: KUBECONFIG's, else one of i
 	@tests/cluster/run.sh
 test-cluster-slow: venv-dev ## outages of two minutes, on the same
 	@WHICH=slow tests/cluster/run.sh
+test-ruins: venv-dev ## kill the cluster at any moment and bring it up again [ROUNDS=10 SEED=…] (Debian, root)
+	@PYTHONPATH=tests $(PYTHON) tests/cluster/ruins.py
 cluster-up: ## a one-node Kubernetes on this machine (Debian, root; built once, 7 to 15 minutes)
 	@tests/cluster/up.sh
 cluster-down: ## take it down

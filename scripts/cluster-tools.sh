@@ -12,7 +12,7 @@ esac
 [ -f "$folder/kustomization.yaml" ] ||
 	stop "expected OVERLAY to be one of $overlays, or a folder with a kustomization.yaml, got '$overlay'" 2
 
-kubectl=${KUBECTL:-$(command -v kubectl || echo "${STATE:-$HOME/.cache/tally-cluster}/bin/kubectl")}
+kubectl=${KUBECTL:-$(command -v kubectl || echo "${STATE:-/var/cache/tally-cluster}/bin/kubectl")}
 command -v "$kubectl" >/dev/null 2>&1 ||
 	stop "expected kubectl 1.27 or newer, got none; install it (kubernetes.io/docs/tasks/tools) or set KUBECTL" 2
 work=$(mktemp -d)

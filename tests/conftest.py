@@ -1,6 +1,7 @@
 """Every test has a home of its own; a test without its system program is skipped aloud."""
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["helpers.recording"]
 REMEDY = "make test-deps (Debian, root)"
 _all = os.environ.get("TALLY_REQUIRE_ALL", "") not in ("", "0")
+_seed = int(os.environ.get("TALLY_SEED") or secrets.randbits(31))
 _missing: dict[str, int] = {}
 # How fast a busy machine makes examples is no failure.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,6 +29,13 @@ def tally_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("TALLY_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def fresh_seed() -> int:
+    """Drawn anew for each session, or TALLY_SEED; a failure shows it."""
+    print(f"TALLY_SEED={_seed}")
+    return _seed
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

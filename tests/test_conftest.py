@@ -29,7 +29,8 @@ HERE_OR_ELSEWHERE = pytest.mark.parametrize(
 def run_pytest(folder: Path, *options: str, **environment: str) -> tuple[int, str]:
     shutil.copy(Path(__file__).with_name("conftest.py"), folder / "conftest.py")
     (folder / "test_two.py").write_text(TESTS)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = program(name): x\n")
+    ini = f"[pytest]\npythonpath = {Path(__file__).parent}\nmarkers = program(name): x\n"
+    (folder / "pytest.ini").write_text(ini)
     base = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, str(folder)],

@@ -8,11 +8,10 @@ from typing import Any
 
 from tally.costing.allocation import Charge, usd
 from tally.costing.runs import RunRecord, State
-from tally.costing.usage import Phase
+from tally.costing.usage import PHASES, Phase
 
 SCHEMA = 1
 _ZERO = Decimal(0)
-_PHASE_ORDER: dict[Phase, int] = {"queue": 0, "startup": 1, "work": 2, "restart": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +157,7 @@ def _lines(charges: Sequence[Charge]) -> tuple[BillLine, ...]:
     for (step, phase, price, software), time in times.items():
         hardware, licences = sums.get((step, phase), (_ZERO, _ZERO))
         sums[step, phase] = hardware + usd(time, price), licences + usd(time, software)
-    keys = sorted(sums, key=lambda key: (began[key[0]], key[0], _PHASE_ORDER[key[1]]))
+    keys = sorted(sums, key=lambda key: (began[key[0]], key[0], PHASES.index(key[1])))
     return tuple(BillLine(*key, shown[key] / 1e6, *sums[key]) for key in keys)
 
 
@@ -179,9 +178,7 @@ def _wasted(lines: Iterable[BillLine]) -> tuple[BillLine, ...]:
                 hardware + line.hardware_usd,
                 software + line.software_usd,
             )
-    return tuple(
-        BillLine("", phase, *sums[phase]) for phase in sorted(sums, key=_PHASE_ORDER.__getitem__)
-    )
+    return tuple(BillLine("", phase, *sums[phase]) for phase in sorted(sums, key=PHASES.index))
 
 
 def _union_microseconds(charges: Iterable[Charge]) -> int:

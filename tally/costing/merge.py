@@ -9,11 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tally.costing.usage import Phase, Usage
+from tally.costing.usage import PHASES, Usage
 
 _START = operator.attrgetter("start_microseconds")
 _SOURCE = operator.attrgetter("source")
-_PHASES: tuple[Phase, ...] = ("queue", "startup", "work", "restart")
 
 
 def merge(rows: Sequence[Usage]) -> list[Usage]:
@@ -213,7 +212,7 @@ def _give_way(rows: list[Usage]) -> list[Usage]:
 
 def _rank(row: Usage) -> tuple[Any, ...]:
     """Who owns a moment that two rows of one worker claim: the greater."""
-    phase, start = _PHASES.index(row.phase), row.start_microseconds
+    phase, start = PHASES.index(row.phase), row.start_microseconds
     holder = row.pod_uid, row.container, row.source  # only so that no order of rows matters
     return row.attempt, row.generation, start, phase, holder
 

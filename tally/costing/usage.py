@@ -1,10 +1,14 @@
 """Usage: who held what, from when to when. One row an interval; the ledger keeps them."""
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Phase = Literal["queue", "startup", "work", "restart"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
+"""In the order in which a life goes through them."""
+
 Source = Literal["local", "pod", "conductor"]
 
 _NAMESPACE = uuid.UUID("6f4e9a52-6d0b-5c0e-9d7e-7a11e0000001")
@@ -96,3 +100,9 @@ class Usage:
             else self.end_microseconds
         )
         return max(stop, self.start_microseconds)
+
+
+def in_order_of_life(rows: Iterable[Usage]) -> list[Usage]:
+    """A pod's rows as it lived them. Times alone do not say that: Kubernetes tells whole seconds,
+    and a pod can be made, placed and started within one."""
+    return sorted(rows, key=lambda row: (row.start_microseconds, PHASES.index(row.phase)))

@@ -57,6 +57,10 @@ class _Silence:
 def samples(text: str) -> list[PodSample]:
     """The pods of a kubelet's /metrics/resource, without those of which it says only half.
 
+    Nor those whose counter is 0: of these it only knows that their cgroup was empty when it was
+    made, and it looks again 10 to 20 s later. Their containers' own counters may be there by then,
+    but have neither init containers that have ended nor what was used before a restart.
+
     Raises:
         ValueError: it is no such text.
     """
@@ -76,7 +80,7 @@ def samples(text: str) -> list[PodSample]:
             float(pod[_MEMORY].value),
         )
         for (namespace, name), pod in found.items()
-        if _CPU in pod and _MEMORY in pod and pod[_CPU].timestamp is not None
+        if _CPU in pod and _MEMORY in pod and pod[_CPU].value and pod[_CPU].timestamp is not None
     ]
 
 

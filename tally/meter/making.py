@@ -53,28 +53,30 @@ def make(
         if pod.is_due or lasts:
             usage += _rows(known, pod, now, heard)
     made = {(node.node_uid, node.start_microseconds): node for node in nodes}
-    made |= _reached(known, usage, min(now, heard))
+    made |= _reached(known, usage, now)
     return Made(usage, list(made.values()), unpriced)
 
 
 def _reached(known: Known, usage: Iterable[Usage], now: int) -> dict[tuple[str, int], Node]:
     """Nodes that lasted until an ended pod's end, which is later than what was written of them.
 
-    Without that the bill of a short pod would be too low until the node's next heartbeat.
+    The end proves it, whenever the API server or the node's Lease was heard of last. Without that
+    the bill of a short pod would be too low: until the node's next heartbeat, or, where the node is
+    gone, for ever. Later than the end of its node is only what a pod itself tells.
     """
     ends: dict[str, int] = {}
     for row in usage:
-        if row.end_microseconds is not None:
-            end = min(now, row.end_microseconds)
+        end = min(now, row.end_microseconds or 0)
+        if end > row.start_microseconds:
             ends[row.node_uid] = max(end, ends.get(row.node_uid, 0))
     found = {}
     for node in known.nodes.values():
         life = node.life
-        if life is None or life.end_microseconds is not None or node.gone:
+        if life is None or (end := ends.get(life.node_uid, 0)) <= life.heartbeat_at_microseconds:
             continue
-        if (end := ends.get(life.node_uid, 0)) > life.heartbeat_at_microseconds:
-            node.life = life = replace(life, heartbeat_at_microseconds=end)
-            found[life.node_uid, life.start_microseconds] = life
+        ended = None if life.end_microseconds is None else end
+        node.life = replace(life, end_microseconds=ended, heartbeat_at_microseconds=end)
+        found[life.node_uid, life.start_microseconds] = node.life
     return found
 
 

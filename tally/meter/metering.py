@@ -36,7 +36,7 @@ class Meter:
         told: pods and nodes as they were seen: kind, object, gone, when.
         known, runs, unwritten: of the cluster, and of it what the ledger has not.
         ledger: None until it could be opened.
-        heard_microseconds: when the API server last answered.
+        heard_microseconds: when the API server last answered, or told of a pod or a node.
         untold: uids that a list had and the watch had not told of, by kind.
     """
 
@@ -92,6 +92,7 @@ class Meter:
                 kind, thing, gone, at = self.told.get_nowait()
                 see = self.known.see_pod if kind == "pod" else self.known.see_node
                 see(thing, at, gone=gone)
+                self.heard_microseconds = max(self.heard_microseconds, at)
         now = self.clock.now_microseconds()
         made = make(self.known, self.price, now, self.heard_microseconds)
         self.unwritten.add(made.usage, made.nodes)

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from tally.costing.ledger import Ledger
 from tally.costing.nodes import Node
 from tally.costing.runs import RunRecord
-from tally.costing.usage import Usage
-
-_PHASES = ("queue", "startup", "work", "restart")
+from tally.costing.usage import Usage, in_order_of_life
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def recall(ledger: Ledger, pods: Collection[str], nodes: Collection[str]) -> Rec
 
 def _by_pod(rows: Sequence[Usage]) -> dict[str, tuple[Usage, ...]]:
     found: dict[str, list[Usage]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: (row.start_microseconds, _PHASES.index(row.phase))):
+    for row in in_order_of_life(rows):
         if row.source == "pod":
             found[row.pod_uid].append(row)
     return {uid: tuple(own) for uid, own in found.items()}

@@ -1,20 +1,17 @@
 #!/usr/bin/env bash
-# [WHICH=slow] run.sh [PYTEST ARGUMENTS]: the tests of tests/cluster against KUBECONFIG's cluster, which can pull or has the
-# image; without KUBECONFIG against one of its own, which is taken down again unless it was up before.
+# [WHICH=slow|smoke] run.sh [PYTEST ARGUMENTS]: the tests of tests/cluster against KUBECONFIG's cluster,
+# which can pull or has the images; without KUBECONFIG against one of its own, which is taken down
+# again unless it was up before.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-STATE=${STATE:-$HOME/.cache/tally-cluster}
+. ./tests/cluster/cluster.sh
 if [ -z "${KUBECONFIG:-}" ]; then
-  BUILDER=buildah scripts/images.sh # load.sh takes them out of its store
-  if ! curl -sk https://127.0.0.1:6443/readyz | grep -q ok; then
+  if ! whole; then
     own=yes
     trap tests/cluster/down.sh EXIT
   fi
-  tests/cluster/up.sh
-  version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' tally/__init__.py)
-  tests/cluster/load.sh "localhost/tally:$version" "localhost/tally-meter:$version"
-  tests/cluster/prometheus.sh
-  export KUBECONFIG=$STATE/kubeconfig
+  tests/cluster/ready.sh
+  export KUBECONFIG=${STATE:-/var/cache/tally-cluster}/kubeconfig
 fi
 tests() { exec .venv/bin/python -m pytest -o faulthandler_timeout=960 -m "cluster and ${WHICH:-not slow}" "$@"; }
 if [ $# -gt 0 ]; then

@@ -81,6 +81,7 @@ def test_two_pods_train_and_leave_the_model_in_the_store(
     until_true(lambda: not every(training.cluster, "Pod", training.namespace), 15)
 
 
+@pytest.mark.smoke
 def test_it_grows_to_three_pods_and_shrinks_to_one_while_it_trains(
     training: Training, agreed: dict[str, dict[str, bytes]]
 ) -> None:
@@ -95,7 +96,7 @@ def test_it_grows_to_three_pods_and_shrinks_to_one_while_it_trains(
     check(training, agreed)
 
 
-@pytest.mark.parametrize("how", ["delete", "kill"])
+@pytest.mark.parametrize("how", [pytest.param("delete", marks=pytest.mark.smoke), "kill"])
 def test_a_pod_that_is_lost_is_replaced_while_the_other_trains(
     cluster: Cluster,
     namespace: str,

@@ -97,12 +97,14 @@ def test_so_are_its_components(cluster: Cluster, kueue: None, tmp_path: Path) ->
         check_deployed_twice_and_removed(str(own), set(), WAIT="0")
 
 
+@pytest.mark.smoke
 def test_all_of_the_overlay_is_new_and_the_second_time_unchanged(deployed: Deployed) -> None:
     assert [line for line in deployed.first if not line.endswith(" created")] == []
     assert [line for line in deployed.again if not line.endswith(" unchanged")] == []
     assert len(deployed.again) == len(deployed.first) > 20
 
 
+@pytest.mark.smoke
 def test_the_meter_and_prometheus_run_as_nobody_with_a_read_only_root(
     cluster: Cluster, deployed: Deployed
 ) -> None:
@@ -143,6 +145,7 @@ def test_its_namespaces_take_no_insecure_pod(deployed: Deployed, namespace_: str
         kubectl(*words)
 
 
+@pytest.mark.smoke
 def test_the_meter_is_well_and_the_ledger_on_its_volume(
     cluster: Cluster, deployed: Deployed
 ) -> None:

@@ -85,6 +85,7 @@ def quoted(meter: dict[str, str], run_id: str) -> bool:
     return True
 
 
+@pytest.mark.smoke
 def test_its_conductor_has_the_shipped_account_in_a_restricted_namespace(
     cluster: Cluster, run: Conducted
 ) -> None:
@@ -188,6 +189,7 @@ def test_it_is_not_undeployed_under(run: Conducted, cluster: Cluster) -> None:
     assert len(every(cluster, "Pod", RUNS)) == 2
 
 
+@pytest.mark.smoke
 def test_it_is_resized_and_ends_and_its_bill_is_what_prometheus_has(
     cluster: Cluster, run: Conducted, meter: dict[str, str], prometheus: Asked, tmp_path: Path
 ) -> None:

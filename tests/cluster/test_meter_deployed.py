@@ -15,7 +15,7 @@ from helpers.cluster.objects import PROJECT, delete, every, log_of, until_true
 from helpers.cluster.volumes import bind, is_node_here, open_folder
 from helpers.cluster.watched import Watched
 from tally.costing.ledger import open_ledger
-from tally.costing.usage import Usage
+from tally.costing.usage import Usage, in_order_of_life
 from tally.kube.cluster import Cluster, Refused
 
 Make = Callable[..., Any]
@@ -85,6 +85,7 @@ def health(cluster: Cluster, namespace: str, selector: str) -> dict[str, Any]:
     return {}
 
 
+@pytest.mark.smoke
 def test_what_the_manifests_deploy_meters_pods_and_lets_gangs_go(
     cluster: Cluster,
     namespace: str,
@@ -113,7 +114,7 @@ def test_what_the_manifests_deploy_meters_pods_and_lets_gangs_go(
 
     def rows(uid: str) -> list[Usage]:
         with open_ledger(f"sqlite:///{ledger_folder}/ledger.db") as ledger:
-            return sorted(ledger.usage_of_pods([uid]), key=lambda row: row.stop_microseconds)
+            return in_order_of_life(ledger.usage_of_pods([uid]))
 
     until_true(lambda: rows(step) and rows(step)[-1].end_microseconds, 30)
     for uid in (step, *workers.values()):

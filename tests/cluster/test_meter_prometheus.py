@@ -61,6 +61,7 @@ def prometheus(
     yield from beside(cluster, namespace, tmp_path / "prometheus", meter, request.param)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("prometheus", [8], indirect=True, ids=["8s"])
 def test_three_ways_to_a_runs_bill_agree(
     cluster: Cluster,

@@ -101,6 +101,7 @@ def run(
     return begun
 
 
+@pytest.mark.smoke
 def test_each_step_of_the_compiled_cnn_runs_as_kfps_pod_and_the_last_prints_the_meters_bill(
     cluster: Cluster, namespace: str, meter: MeterProcess, run: PipelineRun
 ) -> None:

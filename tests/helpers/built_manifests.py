@@ -14,7 +14,7 @@ from helpers import TESTS
 
 PROJECT = TESTS.parent
 MANIFESTS = PROJECT / "manifests"
-_OWN = Path(os.environ.get("STATE", "/var/cache/tally-cluster"))  # of cluster-up
+_OWN = Path(os.environ.get("STATE") or "/var/cache/tally-cluster")  # of cluster-up
 KUBECTL = shutil.which("kubectl") or str(_OWN / "bin/kubectl")
 OVERLAYS = sorted(folder.name for folder in (MANIFESTS / "overlays").iterdir())
 COMPONENTS = sorted(folder.name for folder in (MANIFESTS / "components").iterdir())

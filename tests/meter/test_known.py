@@ -9,12 +9,15 @@ from tally.costing.node_shares import share_nodes
 from tally.kube.manifests import FINALIZER
 from tally.meter.known import SETTLED_MICROSECONDS, Known
 from tally.meter.kubelet import PodSample
-from tally.meter.making import make
+from tally.meter.making import Made, make
 
 SECOND = 10**6
 RUNNING = recorded("running", creationTimestamp="2026-11-24T10:00:00Z")
 UID = RUNNING["metadata"]["uid"]
 BEGAN = created(RUNNING)
+SHORT = recorded("exit-3")  # 2 s of a tenth of a core and 64 MiB, on a node of 4 cores and 16 GiB
+SHORT_BEGAN = created(SHORT)
+SHORT_USD = 2 * 0.001 * (0.1 * 0.031611 + 0.0625 * 0.004237) / (4 * 0.031611 + 16 * 0.004237)
 
 
 def knowing(*pods: Any, at: int = BEGAN + SECOND) -> Known:
@@ -106,20 +109,52 @@ def test_an_end_that_was_missed_is_not_the_moment_at_which_it_is_heard_of() -> N
     assert row.end_microseconds < BEGAN + 10 * SECOND
 
 
-def test_a_node_lasted_at_least_until_a_pod_on_it_ended() -> None:
-    pod = recorded("exit-3")
-    began = created(pod)
+def usd(found: Made) -> float:
+    return sum(float(one.hardware_usd) for one in share_nodes(found.usage, found.nodes).charges)
+
+
+@pytest.mark.parametrize("heard", [9, 0], ids=["API server answers", "API server was silent"])
+def test_a_node_lasted_at_least_until_a_pod_on_it_ended(heard: int) -> None:
     known = Known()
-    known.see_node(node(), began, gone=False)
-    made(known, began)  # until then its Lease was renewed, and no later sign of it comes
-    known.see_pod(pod, began + 9 * SECOND, gone=False)
-    found = make(known, price, began + 9 * SECOND, began + 9 * SECOND)
-    last = max(row.end_microseconds or 0 for row in found.usage)
+    known.see_node(node(), SHORT_BEGAN, gone=False)
+    made(known, SHORT_BEGAN)  # until then its Lease was renewed, and no later sign of it comes
+    now = SHORT_BEGAN + 9 * SECOND
+    known.see_pod(SHORT, now, gone=False)
+    found = make(known, price, now, SHORT_BEGAN + heard * SECOND)
     (life,) = found.nodes
-    assert began < last == life.heartbeat_at_microseconds and life.end_microseconds is None
-    charged = share_nodes(found.usage, found.nodes).charges
-    assert sum(one.billed_microseconds for one in charged) > 0
-    assert make(known, price, began + 10 * SECOND, began + 10 * SECOND).nodes == []
+    assert life.heartbeat_at_microseconds == SHORT_BEGAN + 2 * SECOND
+    assert life.end_microseconds is None
+    assert usd(found) == pytest.approx(SHORT_USD, rel=1e-4)
+    assert make(known, price, now + SECOND, now + SECOND).nodes == []
+
+
+@pytest.mark.parametrize("later", [0, 1], ids=["told of together", "the node first"])
+def test_a_node_that_is_gone_lasted_until_the_end_that_a_pod_on_it_tells(later: int) -> None:
+    known = Known()
+    known.see_node(node(), SHORT_BEGAN, gone=False)
+    known.see_pod(recorded("running", **SHORT["metadata"]), SHORT_BEGAN, gone=False)
+    made(known, SHORT_BEGAN)
+    now = SHORT_BEGAN + 9 * SECOND
+    known.see_node(node(), now, gone=True)  # its Lease was renewed for the last time as it began
+    for _ in range(later):
+        (life,) = make(known, price, now, now).nodes
+        assert life.end_microseconds == SHORT_BEGAN
+    known.see_pod(SHORT, now, gone=False)
+    found = make(known, price, now + SECOND, now + SECOND)
+    (life,) = found.nodes
+    assert life.end_microseconds == life.heartbeat_at_microseconds == SHORT_BEGAN + 2 * SECOND
+    rows = known.pods[SHORT["metadata"]["uid"]].rows
+    assert usd(Made(list(rows), found.nodes, {})) == pytest.approx(SHORT_USD, rel=1e-4)
+
+
+def test_a_pod_that_never_began_is_no_sign_of_its_node() -> None:
+    known = knowing()
+    made(known, BEGAN)
+    pod = recorded("placed", creationTimestamp="2026-11-24T10:00:05Z")
+    known.see_pod(pod, BEGAN + 9 * SECOND, gone=False)
+    known.see_node(node(), BEGAN + 9 * SECOND, gone=True)
+    (life,) = make(known, price, BEGAN + 9 * SECOND, BEGAN + 9 * SECOND).nodes
+    assert life.end_microseconds == BEGAN
 
 
 def test_a_node_that_vanishes_takes_its_pods_along() -> None:

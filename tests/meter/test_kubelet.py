@@ -22,7 +22,8 @@ from tally.errors import SpecError
 from tally.meter import kubelet
 from tally.meter.kubelet import Kubelets, samples, trust
 
-TEXT = (Path(__file__).parent / "kubelets/resource.txt").read_text()
+KUBELETS = Path(__file__).parent / "kubelets"
+TEXT = (KUBELETS / "resource.txt").read_text()
 KUBECONFIG = """
 clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]
 users: [{name: u, user: {token: a-token}}]
@@ -100,6 +101,14 @@ def test_a_real_kubelets_answer_has_each_pod_once() -> None:
 
 def test_a_pod_of_which_only_half_is_said_is_left_out() -> None:
     assert samples(TEXT.replace("pod_memory_working_set_bytes{", "another{")) == []
+
+
+def test_a_pod_at_whose_cgroup_it_has_not_looked_since_it_was_made_is_left_out() -> None:
+    text = (KUBELETS / "new-pod.txt").read_text()  # burns-1 has used 2.1 core-seconds, 39 MB
+    assert 'pod_cpu_usage_seconds_total{namespace="default",pod="burns-1"} 0 ' in text
+    (sample,) = samples(text)
+    assert (sample.name, sample.at_microseconds) == ("burns-0", 1796075135868000)
+    assert (sample.cpu_core_seconds, sample.working_set_bytes) == (5.4273797, 40214528)
 
 
 @pytest.mark.parametrize("text", ["", "nonsense\n", "pod_cpu_usage_seconds_total 1 2\n"])

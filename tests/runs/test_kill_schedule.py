@@ -22,8 +22,6 @@ from tally.costing.merge import merge
 SPEC = ["cnn", "--set", "epochs=4", "--set", "augment=6", "--set", "checkpoint_seconds=0.4"]
 KILLS = 4
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
@@ -33,8 +31,21 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         return home, submit_json(*SPEC)["id"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_kills_at_random(seed: int, undisturbed: tuple[Path, str], tally_home: Path) -> None:
+    kills_at_random(seed, undisturbed, tally_home)
+
+
+@pytest.mark.faults
+def test_kills_at_random_moments_drawn_anew(
+    fresh_seed: int, undisturbed: tuple[Path, str], tally_home: Path
+) -> None:
+    kills_at_random(fresh_seed, undisturbed, tally_home)
+
+
+def kills_at_random(seed: int, undisturbed: tuple[Path, str], tally_home: Path) -> None:
+    """At moments of this seed."""
     chance = random.Random(seed)
     live = Live(tally_home, *SPEC)
     run_id = live.run_id

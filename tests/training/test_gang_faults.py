@@ -38,7 +38,7 @@ def model():
 """
 EPOCHS, BATCH = 6, 32
 STEPS = EPOCHS * -(-EXAMPLES // BATCH)
-SCHEDULES, GANGS = 56, 2
+SCHEDULES, FEW, GANGS = 56, 12, 2
 HANGS_SECONDS = 90.0
 AT_MESSAGES = (
     "cut", "reset", "half_open", "stall", "slow", "late", "duplicate", "drop", "swap", "replay",
@@ -171,6 +171,13 @@ def all_end_right(pool: Pool, folder: Path, seeds: range) -> int:
     with ThreadPoolExecutor(GANGS) as threads:
         list(threads.map(some, range(GANGS)))
     return next(struck)
+
+
+@pytest.mark.faults
+def test_a_few_trainings_of_a_seed_drawn_anew_do(
+    pool: Pool, tmp_path: Path, fresh_seed: int
+) -> None:
+    all_end_right(pool, tmp_path, range(fresh_seed, fresh_seed + FEW))
 
 
 @pytest.mark.slow

@@ -20,12 +20,11 @@ import yaml
 
 from helpers.cluster.objects import IMAGE, PROJECT, apply, delete, path_of, until_true
 from tally.costing.ledger import open_ledger
-from tally.costing.usage import Usage
+from tally.costing.usage import Usage, in_order_of_life
 from tally.kube.cluster import Cluster, Refused
 
-OWN = Path(os.environ.get("STATE", "~/.cache/tally-cluster")).expanduser()  # the cluster of up.sh
+OWN = Path(os.environ.get("STATE") or "/var/cache/tally-cluster")  # the cluster of up.sh
 KUBELET_CERTIFICATE = OWN / "pki/kubelet.crt"
-PHASES = ("queue", "startup", "work")
 _RBAC = "apis/rbac.authorization.k8s.io/v1"
 MACHINES = """
 provider: test
@@ -146,8 +145,7 @@ class MeterProcess:
     def rows(self, uid: str) -> list[Usage]:
         """What the ledger has of a pod, in order."""
         with open_ledger(self.ledger_url) as ledger:
-            found = ledger.usage_of_pods([uid])
-        return sorted(found, key=lambda row: (row.start_microseconds, PHASES.index(row.phase)))
+            return in_order_of_life(ledger.usage_of_pods([uid]))
 
     def until_closed(self, *uids: str, seconds: float = 30) -> dict[str, list[Usage]]:
         """The rows of these pods once all of them have ended."""

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from tally.costing.runs import RunRecord
-from tally.costing.usage import Phase, Usage
+from tally.costing.usage import PHASES, Usage
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -53,9 +53,6 @@ def union(pairs: list[tuple[int, int]]) -> int:
     return sum(
         b - a for a, b in pairwise(bounds) if any(start <= a and b <= stop for start, stop in pairs)
     )
-
-
-PHASES: list[Phase] = ["queue", "startup", "work", "restart"]
 
 
 @st.composite

@@ -190,6 +190,12 @@ def test_a_fault_at_any_message_ends_in_the_right_sum_or_an_error():
     assert sum(case.struck for case in cases) >= 40
 
 
+@pytest.mark.faults
+def test_so_does_one_of_a_seed_drawn_anew(fresh_seed: int):
+    cases = run_all(range(fresh_seed, fresh_seed + 170))
+    assert sum(case.struck for case in cases) >= 50
+
+
 @pytest.mark.slow
 def test_five_hundred_faults_end_in_the_right_sum_or_an_error():
     cases = run_all(range(1000, 1850))

@@ -1,0 +1,68 @@
+"""The stages of the gate and of `make test-full`, as data."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PYTEST = (".venv/bin/python", "-m", "pytest")
+UNITS = "not slow and not timing and not faults"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table.
+
+    Attributes:
+        command: run in the project's folder.
+        usual_seconds: on 2 cores, with caches there; the deadline is twice that.
+        needs_root: runs as whoever runs the gate; all others run as an ordinary user.
+        stays: what it started lasts after it, until the gate ends.
+        stamp: a file that is there once its caches are.
+        first_seconds: the deadline where the stamp is not there.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    usual_seconds: float
+    needs_root: bool = False
+    stays: bool = False
+    stamp: str = ""
+    first_seconds: float = 0.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def pytest(name: str, usual_seconds: float, marks: str, *options: str) -> Stage:
+    """A stage of unit tests, in worker processes of pytest-xdist: one that hangs is replaced."""
+    return Stage(name, (*PYTEST, *options, "-m", marks), usual_seconds)
+
+
+def cluster(name: str, usual_seconds: float, marks: str, *files: str) -> Stage:
+    """A stage of tests against the cluster, which must outlive it."""
+    run, which = ("tests/cluster/run.sh", *files), {"WHICH": marks}
+    return Stage(name, run, usual_seconds, needs_root=True, stays=True, environment=which)
+
+
+BUILD = ("sh", "-c", "tests/cluster/ready.sh && tests/cluster/down.sh")
+STATE = os.environ.get("STATE", "/var/cache/tally-cluster")
+KUBECTL = f"{STATE}/bin/kubectl"
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("venv", ("make", "venv-dev"), 30, stamp=".venv/.tally-dev", first_seconds=600),
+        Stage("build", BUILD, 150, needs_root=True, stamp=KUBECTL, first_seconds=1800),
+        Stage("lint", ("make", "lint"), 75),
+        pytest("units", 330, UNITS, "-n", "2", "--dist", "loadgroup"),
+        pytest("timing", 120, "timing and not slow", "-n", "1"),
+        pytest("faults", 180, "faults", "-n", "1"),
+        Stage("cluster-up", ("tests/cluster/ready.sh",), 60, needs_root=True, stays=True),
+        cluster("smoke", 420, "smoke"),
+        pytest("slow", 2400, "slow", "-n", "1"),
+        Stage("focus", ("sh", "scripts/test-focus.sh"), 120),
+        cluster("cluster", 1200, "not slow"),
+        cluster("cluster-slow", 900, "slow"),
+    )
+}
+TEST = ("lint", "units", "timing")
+GATE = ("venv", "build", *TEST, "faults", "cluster-up", "smoke")
+FULL = ("venv", "build", *TEST, "faults", "slow", "focus", "cluster-up", "cluster", "cluster-slow")
+PLANS = {"test": TEST, "gate": GATE, "full": FULL}
