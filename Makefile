@@ -63,7 +63,7 @@ test-full: venv-dev ## everything, however long, FOCUS and a real Kubernetes wit
 test-focus: venv-dev ## the FOCUS export against the standard's own validator (Python 3.12)
 	@sh scripts/test-focus.sh
 test-slow: venv-dev ## long fault schedules
-	@$(PYTHON) -m pytest -m slow
+	@$(PYTHON) -m pytest -m slow -o faulthandler_timeout=1260 # above the longest time-out of any
 test-cluster: venv-dev ## against a real Kubernetes: KUBECONFIG's, else one of its own (Debian, root)
 	@tests/cluster/run.sh
 test-cluster-slow: venv-dev ## outages of two minutes, on the same

@@ -139,6 +139,7 @@ def test_a_damaged_object_is_one_line_and_leaves_nothing(bucket, emulator, tally
     assert not cached(tally_home)
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_an_unreachable_endpoint_is_one_line_within_15_seconds(monkeypatch, tally_home):
     with HeldPort() as closed:
@@ -189,6 +190,7 @@ def test_a_forbidden_object_is_one_line(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_a_server_that_only_fails_is_one_line_within_15_seconds(monkeypatch):
     with answering(503) as address:

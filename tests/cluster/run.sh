@@ -13,7 +13,7 @@ if [ -z "${KUBECONFIG:-}" ]; then
   tests/cluster/ready.sh
   export KUBECONFIG=${STATE:-/var/cache/tally-cluster}/kubeconfig
 fi
-tests() { exec .venv/bin/python -m pytest -m "cluster and ${WHICH:-not slow}" "$@"; }
+tests() { exec .venv/bin/python -m pytest -o faulthandler_timeout=960 -m "cluster and ${WHICH:-not slow}" "$@"; }
 if [ $# -gt 0 ]; then
   (tests "$@")
   exit

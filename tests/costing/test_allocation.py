@@ -13,6 +13,8 @@ from tally.costing.allocation import charge, usd
 from tally.costing.merge import merge
 from tally.costing.usage import Usage
 
+pytestmark = pytest.mark.exact
+
 
 def billed(*rows: Usage) -> list[int]:
     return [one.billed_microseconds for one in charge(rows)]

@@ -27,6 +27,8 @@ from tally.costing.node_shares import Shared, share_nodes
 from tally.costing.nodes import Node
 from tally.costing.usage import Usage
 
+pytestmark = pytest.mark.exact
+
 Cluster = tuple[list[Node], list[Usage]]
 HOUR = 3600 * SECOND
 

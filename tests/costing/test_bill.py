@@ -13,6 +13,8 @@ from tally.costing.bill import Bill, display_lines, make_bill
 from tally.costing.merge import merge
 from tally.costing.usage import Usage
 
+pytestmark = pytest.mark.exact
+
 
 def bill(rows: list[Usage], value_of_hour_usd: float = 1.0, **fields: object) -> Bill:
     return make_bill(record(**fields), charge(merge(rows)), value_of_hour_usd)

@@ -17,6 +17,8 @@ from tally.costing.node_shares import NodeAccount, share_nodes
 from tally.costing.usage import Usage
 from tally.errors import SpecError
 
+pytestmark = pytest.mark.exact
+
 names = st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True).map(tuple)
 
 

@@ -17,6 +17,8 @@ from tally.costing.nodes import Node
 from tally.costing.tables import usage as usage_table
 from tally.costing.usage import Usage
 
+pytestmark = pytest.mark.exact
+
 Cluster = tuple[list[Node], list[Usage]]
 
 

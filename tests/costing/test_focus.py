@@ -17,6 +17,8 @@ from tally.costing.merge import merge
 from tally.costing.node_shares import share_nodes
 from tally.costing.usage import Usage
 
+pytestmark = pytest.mark.exact
+
 NUMBERS = [name for name in COLUMNS if name.endswith(("Cost", "UnitPrice", "Quantity", "Hours"))]
 
 

@@ -20,6 +20,8 @@ from tally.costing.merge import heard_microseconds, merge, newness, split_lost
 from tally.costing.usage import Usage
 from tally.errors import SpecError
 
+pytestmark = pytest.mark.exact
+
 
 @pytest.fixture
 def ledger() -> Iterator[Ledger]:

@@ -53,7 +53,7 @@ __all__ = [  # these run here as well, on the ledger that this file opens
     "test_what_is_written_is_read",
 ]
 
-pytestmark = pytest.mark.program("/usr/lib/postgresql")
+pytestmark = [pytest.mark.exact, pytest.mark.program("/usr/lib/postgresql")]
 few = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

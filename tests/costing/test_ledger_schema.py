@@ -23,6 +23,8 @@ from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.tables import SCHEMA
 from tally.errors import RunError, SchemaError
 
+pytestmark = pytest.mark.exact
+
 BEFORE = Path(__file__).parent / "schema_1"
 BILLS: list[dict[str, Any]] = json.loads((BEFORE / "bills.json").read_text())
 TABLES = ("runs", "usage")

@@ -12,6 +12,8 @@ from helpers.costing.histories import any_rows, killed, lives, row, spans, union
 from tally.costing.merge import merge, newness, split_lost
 from tally.costing.usage import Usage
 
+pytestmark = pytest.mark.exact
+
 
 def holder(one: Usage) -> tuple[str, str, str, str]:
     """Who held it: a worker of a machine, or a pod."""

@@ -11,6 +11,8 @@ from tally.costing.bill import make_bill
 from tally.costing.merge import merge
 from tally.costing.quote import MOOD, Candidate, Others, Range, exactly, price, symmetric, total
 
+pytestmark = pytest.mark.exact
+
 SIZE = Candidate(
     machine_type="local", workers=1, machines=1, price_usd_per_hour=0.1,
     software_usd_per_hour=0.02, basis="measured", step=exactly(0.01), steps=1000.0,

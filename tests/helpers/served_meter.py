@@ -197,7 +197,7 @@ def served_meter(
         loop.close()
 
 
-def until(true: Any, seconds: float = 20.0) -> Any:
+def until(true: Any, seconds: float = 60.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < deadline

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from tally.kube.sampling import TRUNCATED_MICROSECONDS, Samples, seen, used
 
+pytestmark = pytest.mark.exact
+
 SECOND = 1_000_000
 Reading = tuple[float, float, float]  # second, counter, working set
 

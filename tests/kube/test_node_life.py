@@ -15,6 +15,8 @@ from tally.kube.nodelife import node_capacity, node_life
 from tally.machines.catalogue import PricedMachine
 from tally.machines.shares import OPENCOST, PriceShares
 
+pytestmark = pytest.mark.exact
+
 SECOND = 1_000_000
 CREATED = 1_795_000_000 * SECOND
 SHARES = PriceShares(0.5, 0.25, 0.25)

@@ -14,6 +14,8 @@ from tally.costing.merge import newness
 from tally.kube.quantities import microseconds
 from tally.kube.sampling import Used
 
+pytestmark = pytest.mark.exact
+
 QUEUED = ("queue", 0, 0)
 
 

@@ -9,6 +9,8 @@ from helpers.kube.pod_lives import NODE, at, clock_time, rows_of, spans
 from helpers.kube.recorded import recorded, with_status
 from tally.costing.merge import newness
 
+pytestmark = pytest.mark.exact
+
 
 def state(pod: dict[str, Any], started: float | None, finished: float | None) -> dict[str, Any]:
     if finished is None:

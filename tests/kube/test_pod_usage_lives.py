@@ -15,6 +15,8 @@ from tally.costing.usage import Usage
 from tally.kube.podusage import pod_usage
 from tally.kube.sampling import Used
 
+pytestmark = pytest.mark.exact
+
 looks = st.lists(st.integers(0, 1200 * SECOND), max_size=8).map(sorted)
 unhurried = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 

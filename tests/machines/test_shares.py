@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from tally.errors import SpecError
 from tally.machines.shares import Weights, price_shares
 
+pytestmark = pytest.mark.exact
+
 GIB = 2**30
 
 

@@ -28,6 +28,8 @@ from tally.meter.accrual import accrued
 from tally.meter.exposition import Exposition, MeterState
 from tally.meter.snapshot import SHOWN_SECONDS, Series, take
 
+pytestmark = pytest.mark.exact
+
 WELL = MeterState(last_write_microseconds=NOON, ledger_errors=0)
 Shown = dict[str, dict[tuple[tuple[str, str], ...], float]]
 

@@ -150,6 +150,7 @@ def test_nobody_is_believed_who_is_not_of_the_cluster(
     assert asyncio.run(look()) == (0, 1)
 
 
+@pytest.mark.timing
 def test_a_node_that_does_not_answer_holds_nobody_up_and_is_asked_less_and_less(
     certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

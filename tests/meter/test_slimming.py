@@ -12,6 +12,8 @@ from tally.kube.template import Object
 from tally.machines.shares import price_shares
 from tally.meter import slimming
 
+pytestmark = pytest.mark.exact
+
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 

@@ -13,6 +13,8 @@ import yaml
 from helpers.prometheus.server import MANIFESTS, settings
 from tally.kube.manifests import SCRAPER
 
+pytestmark = pytest.mark.exact
+
 TESTS = sorted(Path(__file__).parent.glob("*.test.yaml"))
 RULES = ("rules.yaml", "alerts.yaml")
 EXACT_ENOUGH = re.compile(r"\b(rate|irate|increase|delta|idelta|deriv|resets|changes)\b")

@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_text import printed
@@ -10,6 +11,8 @@ from test_text import printed
 from tally.costing.chargeback import Line
 from tally.costing.days import Sum
 from tally.reports.chargeback_text import Compared, Comparison, show_chargeback, show_comparison
+
+pytestmark = pytest.mark.exact
 
 amounts = st.decimals(0, 10**6, places=12)
 

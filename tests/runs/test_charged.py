@@ -17,6 +17,8 @@ from tally.costing.ledger import Ledger, open_ledger
 from tally.errors import SpecError
 from tally.runs.charged import charged, write_focus
 
+pytestmark = pytest.mark.exact
+
 DAY = 24 * HOUR
 RUN, LOCAL = "0199a3c0-run", "0199a3c0-local"
 NODE_HOURS = 80

@@ -56,7 +56,7 @@ def test_ending_in_training(name: str, tally_home: Path) -> None:
     how, code = ENDINGS[name]
     with Live(tally_home, *LONG) as live:
         live.until("checkpoint")
-        assert live.end(how) < 5
+        assert live.end(how) < 25
         assert live.process.returncode == code
         assert_closed(live.run_id, "interrupted")
 
@@ -68,7 +68,7 @@ def test_ending_before_training(name: str, tally_home: Path) -> None:
     how, _ = ENDINGS[name]
     with Live(tally_home, *LONG) as live:
         live.until("step_started", step="prepare")
-        assert live.end(how) < 5
+        assert live.end(how) < 25
         assert_closed(live.run_id, "interrupted")
 
 
@@ -81,7 +81,7 @@ def test_killing_submit_and_engine_leaves_nothing(tally_home: Path) -> None:
 
     with Live(tally_home, *LONG) as live:
         live.until("started")
-        assert live.end(kill_both) < 5
+        assert live.end(kill_both) < 25
         listed = json.loads(tally("runs", "--json").stdout)["runs"]  # the next reader closes it
         assert [run["state"] for run in listed] == ["interrupted"]
         assert_closed(live.run_id, "interrupted")
@@ -93,7 +93,7 @@ def test_cancel_ends_the_run_and_says_so(tally_home: Path) -> None:
         live.until("started")
         again = tally("resume", live.run_id)
         assert again.returncode == 2 and "not running" in again.stderr
-        assert live.end(lambda _: tally("cancel", live.run_id)) < 8
+        assert live.end(lambda _: tally("cancel", live.run_id)) < 40
         assert_closed(live.run_id, "cancelled")
         assert tally("cancel", live.run_id).returncode == 2
 
@@ -109,7 +109,7 @@ def test_a_killed_conductor_resumes_to_bitwise_the_same_weights(tally_home: Path
     with Live(tally_home, *SHORT) as live:
         live.until("checkpoint", 2)
         train_step_killed(live)
-        output, _ = live.process.communicate(timeout=30)
+        output, _ = live.process.communicate(timeout=120)
         assert live.process.returncode == 1
         assert "make resume" in output and "cost so far" in output
         done = tally("resume", live.run_id, "--json")
@@ -133,7 +133,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(tally_home: Path) -> No
     with Live(tally_home, *SHORT) as live:
         live.until("checkpoint", 2)
         live.worker().kill()
-        output, _ = live.process.communicate(timeout=60)
+        output, _ = live.process.communicate(timeout=120)
         assert live.process.returncode == 0, output
         assert "SIGKILL" in output and "replaced" in output
     assert weights(tally_home, live.run_id) == weights(tally_home, undisturbed["id"])
@@ -164,5 +164,5 @@ def test_a_run_that_is_ending_alone_is_not_resumed_meanwhile(tally_home: Path) -
         live.process.wait()
         again = tally("resume", live.run_id)
         assert again.returncode == 2 and "not running" in again.stderr
-        wait_until(live.gone, 10)
+        wait_until(live.gone, 50)
         assert_closed(live.run_id, "interrupted")

@@ -56,7 +56,7 @@ def kills_at_random(seed: int, undisturbed: tuple[Path, str], tally_home: Path) 
             for process in chance.sample(alive, chance.randint(1, len(alive))) if alive else []:
                 with contextlib.suppress(psutil.NoSuchProcess):  # it followed the one before
                     process.kill()
-            wait_until(live.gone, 40)  # left alone, what survives ends by itself
+            wait_until(live.gone, 120)  # left alone, what survives ends by itself
         live = Live.resuming(tally_home, run_id)
     with live:
         output, _ = live.process.communicate(timeout=120)

@@ -49,6 +49,7 @@ def test_a_budget_that_leaves_nothing_for_training_starts_no_worker(
     assert "generation" not in second
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_budget_stops_a_run_in_time_and_a_higher_one_goes_on(
@@ -79,6 +80,7 @@ def test_a_budget_stops_a_run_in_time_and_a_higher_one_goes_on(
     assert only(found, "stopped", 3)["remaining_examples"] < stopped["remaining_examples"]
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_deadline_stops_a_run_in_time(tally_home: Path, begun: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -16,7 +17,19 @@ from tally.runs.quotes import PROFILE_SECONDS
 pytestmark = pytest.mark.usefixtures("one_home")
 
 
-def test_a_quote_measures_once_in_time_and_then_knows(home: Path) -> None:
+@pytest.fixture(scope="module")
+def run(home: Path) -> dict[str, Any]:
+    """The only run of this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TALLY_HOME", str(home))
+        return submit_json("cnn", *QUICK)
+
+
+@pytest.mark.timing
+def test_a_quote_measures_once_in_time_and_then_knows(
+    tally_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALLY_HOME", str(tally_home))  # of its own: nothing is known yet
     began = time.monotonic()
     done = tally("quote", "cnn", *QUICK, "--json")
     assert done.returncode == 0, done.stderr
@@ -32,11 +45,11 @@ def test_a_quote_measures_once_in_time_and_then_knows(home: Path) -> None:
     assert parts == pytest.approx(picked["expected_usd"])
     again = json.loads(tally("quote", "cnn", *QUICK, "--json").stdout)
     assert again["rows"][0]["step_seconds"] == picked["step_seconds"]  # not measured anew
-    assert not (home / "runs").exists()
+    assert not (tally_home / "runs").exists()
 
 
-def test_a_run_is_quoted_first_and_scored_last(home: Path) -> None:
-    run = submit_json("cnn", *QUICK)
+@pytest.mark.timing
+def test_a_run_is_quoted_first_and_scored_last(run: dict[str, Any], home: Path) -> None:
     quote = open_ledger().quote(run["id"])
     assert quote is not None and quote.low_usd < quote.expected_usd < quote.high_usd
     folder = next((home / "runs" / run["id"] / "kfp" / "attempt-1").iterdir())
@@ -56,10 +69,10 @@ def test_a_run_is_quoted_first_and_scored_last(home: Path) -> None:
     assert "What was quoted" in page and "half the data" in page
 
 
-def test_the_next_quote_knows_the_run_that_is_over(home: Path) -> None:
+@pytest.mark.timing
+def test_the_next_quote_knows_the_run_that_is_over(run: dict[str, Any]) -> None:
     done = json.loads(tally("quote", "cnn", *QUICK, "--json").stdout)
-    (run,) = open_ledger().runs()
-    took = open_ledger().bill(run.id).wall_seconds
+    took = open_ledger().bill(run["id"]).wall_seconds
     assert done["rows"][done["picked"]]["expected_seconds"] == pytest.approx(took, rel=0.5)
 
 

@@ -47,7 +47,7 @@ def test_a_lone_runs_billed_time_is_its_wall_clock(cnn: dict) -> None:
     began = time.monotonic()
     assert tally("bill", cnn["id"]).returncode == 0
     printing_seconds = time.monotonic() - began
-    assert 0 <= cnn["wall_seconds"] - bill.wall_seconds < 0.5 + printing_seconds
+    assert 0 <= cnn["wall_seconds"] - bill.wall_seconds < 5 * (0.5 + printing_seconds)
 
 
 def test_no_row_of_the_run_is_left_open(cnn: dict) -> None:

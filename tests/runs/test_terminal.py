@@ -13,6 +13,7 @@ import pytest
 from helpers.command import TALLY
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_the_bar_moves_at_least_twice_a_second(tally_home: Path) -> None:
     ours, theirs = pty.openpty()

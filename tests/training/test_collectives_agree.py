@@ -10,7 +10,7 @@ from helpers.training.made_training import EXAMPLES, Ended, config, crew, finish
 from tally.training.coordinator.events import Formed, Observed
 from tally.training.messages import Finished
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.exact, pytest.mark.slow]
 
 
 @pytest.mark.timeout(900)

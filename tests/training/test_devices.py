@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from test_elastic_gang import DROPOUT, TOLERANCE
 
+pytestmark = pytest.mark.exact
+
 # TensorFlow's devices are named before its first operation: each training has a process
 TRAIN = """
 import contextlib, json, sys

@@ -25,6 +25,8 @@ from tally.training.checkpoint import read_tensors
 from tally.training.coordinator.events import Formed, Observed
 from tally.training.messages import Finished, Progress, Stopped
 
+pytestmark = pytest.mark.exact
+
 DROPOUT = USER.replace("layers.BatchNormalization(), ", "").replace("RMSprop(0.002)", "Adam(0.001)")
 TOLERANCE = 3e-4  # max|Δw|/max|w| of the default mode
 SLOW = """

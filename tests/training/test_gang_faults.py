@@ -22,6 +22,8 @@ from tally.training.coordinator import coordinator_pb2 as pb
 from tally.training.coordinator import wire
 from tally.training.coordinator.client import Member
 
+pytestmark = pytest.mark.exact
+
 MODEL = """
 import keras
 from keras import layers

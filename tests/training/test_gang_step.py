@@ -24,6 +24,8 @@ from helpers.training.gang_steps import (
 from tally.data.format import Meta
 from tally.training import environment, loop, order
 
+pytestmark = pytest.mark.exact
+
 keras = environment.load_keras()
 SIZES = {"1": [1], "2": [2], "3": [3], "4": [4], "1 3 2 4": [1, 3, 2, 4]}
 STEPS = 60

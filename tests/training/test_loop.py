@@ -20,6 +20,8 @@ from tally.training.coordinator.events import Observation
 from tally.training.messages import EpochEnd, Message, Saved
 from tally.training.saving import Saver
 
+pytestmark = pytest.mark.exact
+
 keras = environment.load_keras()
 BATCH = 32
 

@@ -1,10 +1,13 @@
 """The order of examples: every one once an epoch, whoever asks, whenever."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tally.training import order
+
+pytestmark = pytest.mark.exact
 
 seeds = st.integers(0, 2**31 - 1)
 epochs = st.integers(0, 1000)

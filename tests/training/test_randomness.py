@@ -9,6 +9,8 @@ import pytest
 from tally.data.format import Array
 from tally.training import environment, randomness
 
+pytestmark = pytest.mark.exact
+
 keras = environment.load_keras()
 kl = keras.layers
 ROWS = 40

@@ -11,7 +11,7 @@ from tally.training.coordinator.client import Member
 from tally.training.coordinator.events import End, Event
 from tally.training.coordinator.server import Coordinator
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 class Heard:

@@ -24,6 +24,8 @@ from tally.training.coordinator.state import (
     order_of,
 )
 
+pytestmark = pytest.mark.exact
+
 TICK_SECONDS = 0.25
 
 

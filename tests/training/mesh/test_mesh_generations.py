@@ -51,7 +51,7 @@ def test_one_that_comes_a_moment_later_is_waited_for(pool):
     early = [Waiter(lambda m=m, v=v: m.join(v)) for m, v in zip(ranks[1:], views[1:], strict=True)]
     with socket.create_connection(("127.0.0.1", int(ranks[0].address.split(":")[1]))):
         ranks[0].join(views[0])
-    assert [waiter.wait(5) for waiter in early] == [None, None]
+    assert [waiter.wait(60) for waiter in early] == [None, None]
     ones_are_summed(ranks)
 
 
@@ -61,13 +61,13 @@ def test_one_that_listens_later_is_waited_for(pool):
     early = Waiter(lambda: pool[0].join(views[1]))
     late = Mesh(port=held.number, timeout_seconds=5)
     late.join(views[0])
-    assert early.wait(5) is None
+    assert early.wait(60) is None
     ones_are_summed([late, pool[0]])
     late.close()
 
 
 def test_one_that_never_comes_is_named(pool):
-    ranks = [Mesh(timeout_seconds=0.3) for _ in range(2)]
+    ranks = [Mesh(timeout_seconds=1) for _ in range(2)]
     views = memberships(1, [mesh.address for mesh in (*ranks, pool[0])])
     outcomes = each([lambda m=m, v=v: m.join(v) for m, v in zip(ranks, views[:2], strict=True)])
     for outcome in outcomes:
@@ -92,7 +92,7 @@ def test_a_call_without_a_generation_is_refused(pool):
 
 
 def test_members_of_different_generations_do_not_meet(pool):
-    ranks = [Mesh(timeout_seconds=0.3) for _ in range(2)]
+    ranks = [Mesh(timeout_seconds=1) for _ in range(2)]
     addresses = [mesh.address for mesh in ranks]
     views = [memberships(1, addresses)[0], memberships(2, addresses)[1]]
     outcomes = each([lambda m=m, v=v: m.join(v) for m, v in zip(ranks, views, strict=True)])
@@ -109,7 +109,7 @@ def test_interrupt_ends_a_running_call_at_once_and_all_ranks_see_it(world):
         os.sched_yield()
     began = time.monotonic()
     ranks[1].interrupt()
-    outcomes = [waiter.wait(5) for waiter in waiting]
+    outcomes = [waiter.wait(60) for waiter in waiting]
     assert isinstance(outcomes[0], Interrupted)
     assert all(isinstance(outcome, PeerLost) for outcome in outcomes[1:])
     assert max(waiter.ended for waiter in waiting) - began < 0.2
@@ -136,10 +136,10 @@ def test_interrupt_ends_a_join(pool):
     views = memberships(1, [pool[0].address, pool[1].address])
     waiting = Waiter(lambda: pool[1].join(views[1]))
     began = time.monotonic()
-    while waiting.outcome is None and time.monotonic() - began < 5:
+    while waiting.outcome is None and time.monotonic() - began < 60:
         pool[1].interrupt()
         os.sched_yield()
-    assert isinstance(waiting.wait(5), Interrupted)
+    assert isinstance(waiting.wait(60), Interrupted)
 
 
 def test_whoever_leaves_after_a_call_disturbs_no_slower_one():
@@ -210,7 +210,7 @@ def test_a_silent_stranger_is_dropped_after_its_time(pool, monkeypatch):
     stranger.settimeout(2)
     assert stranger.recv(1) == b""
     pool[0].interrupt()
-    assert isinstance(waiting.wait(5), Interrupted)
+    assert isinstance(waiting.wait(60), Interrupted)
 
 
 def test_a_wrong_key_joins_nothing(pool):
@@ -232,5 +232,5 @@ def test_an_impostor_beside_the_real_rank_changes_nothing(pool):
     false = Waiter(lambda: impostor.join(replace(views[1], key=bytes(32))))
     join_all(ranks, 1)
     ones_are_summed(ranks)
-    assert isinstance(false.wait(5), PeerLost)
+    assert isinstance(false.wait(60), PeerLost)
     impostor.close()

@@ -15,6 +15,8 @@ import pytest
 from helpers.training.mesh_peers import Op, Peer, memberships
 from helpers.training.mesh_proxy import Fault, Recorded, Wire, pester
 
+pytestmark = pytest.mark.exact
+
 TIMEOUT_SECONDS = 0.5
 # at 1 MB/s, for what moves in one call; and for a machine that does other things too
 MOST_SECONDS = TIMEOUT_SECONDS + 4.0
@@ -182,6 +184,7 @@ def run_all(seeds) -> list[Case]:
     return cases
 
 
+@pytest.mark.timing
 def test_a_fault_at_any_message_ends_in_the_right_sum_or_an_error():
     cases = run_all(range(85))
     assert sum(case.struck for case in cases) >= 40

@@ -7,6 +7,8 @@ import pytest
 from helpers.training.mesh_peers import each, joined
 from tally.training.mesh.mesh import Mesh
 
+pytestmark = pytest.mark.exact
+
 DTYPES = ["float32", "float64", "int32", "int64"]
 
 

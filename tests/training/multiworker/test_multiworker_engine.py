@@ -15,6 +15,8 @@ import pytest
 from tally.training.collective import Membership, PeerLost
 from tally.training.multiworker.rendezvous import Rendezvous
 
+pytestmark = pytest.mark.exact
+
 WORKER = """
 import json, os, sys
 import numpy as np
