@@ -35,6 +35,7 @@ import numpy as np
 
 from tally.training.collective import Membership
 from tally.training.mesh.mesh import Mesh
+from tests.helpers.ports import HeldPort
 
 TARGET, TARGET_WORKERS = 1.0, 2
 # megabytes: sums a round
@@ -64,7 +65,8 @@ def main() -> int:
 def measure(world: int, rounds: int) -> dict[str, Any]:
     """Figures of one number of workers, printed as they come."""
     context = get_context("spawn")
-    ports = free_ports(world + 1)
+    held = [HeldPort() for _ in range(world + 1)]
+    ports = [one.number for one in held]
     pipes, processes = [], []
     for rank in range(world):
         pipe, other = context.Pipe()
@@ -93,14 +95,6 @@ def measure(world: int, rounds: int) -> dict[str, Any]:
     for process in processes:
         process.join(30)
     return {"join_ms": join_ms, "sizes": sizes}
-
-
-def free_ports(count: int) -> list[int]:
-    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [holder.getsockname()[1] for holder in holders]
-    for holder in holders:
-        holder.close()
-    return ports
 
 
 def worker(rank: int, ports: list[int], pipe: Connection, rounds: int) -> None:

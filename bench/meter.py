@@ -21,7 +21,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -34,6 +33,7 @@ import psutil
 
 from tally.costing.ledger import open_ledger
 from tally.kube.cluster import Cluster, Refused
+from tests.helpers.ports import HeldPort
 
 PODS, NODES, RUNS = 1000, 10, 50
 SECONDS, QUICK_SECONDS = 120.0, 30.0
@@ -165,13 +165,11 @@ def crowd(cluster: Cluster) -> Iterator[Crowd]:
 def measure(crowded: Crowd, home: Path, seconds: float) -> dict[str, float]:
     """The meter's figures over so many seconds."""
     url = f"sqlite:///{home}/ledger.db"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    held = HeldPort()
     environment = {
         **os.environ,
         "TALLY_LEDGER_URL": url,
-        "TALLY_METER_PORT": str(port),
+        "TALLY_METER_PORT": str(held.number),
         "TALLY_METER_METRICS_OPEN": "1",
         "TALLY_KUBELET_TLS": "insecure",
         "MALLOC_ARENA_MAX": "2",  # as its image sets it
@@ -194,7 +192,7 @@ def measure(crowded: Crowd, home: Path, seconds: float) -> dict[str, float]:
             largest = max(largest, process.memory_info().rss)
             if time.monotonic() - last_scrape > SCRAPE_SECONDS:
                 last_scrape = time.monotonic()
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{held.number}/metrics") as answer:
                     text = answer.read()
             time.sleep(max(0.0, 1.0 - (time.monotonic() - first - passed)))
         after = process.cpu_times()

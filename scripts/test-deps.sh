@@ -7,7 +7,7 @@
 set -eu
 
 packages="chromium dataset-fashion-mnist prometheus postgresql faketime containerd runc
-    containernetworking-plugins iptables conntrack buildah mmdebstrap docker-registry openssl curl iproute2"
+    containernetworking-plugins iptables conntrack buildah mmdebstrap docker-registry openssl curl iproute2 strace"
 
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "test-deps: expected Debian's apt-get, found none; install by hand: $packages" >&2

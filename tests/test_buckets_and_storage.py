@@ -3,7 +3,6 @@ import http.server
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.ports import HeldPort
 from tally import buckets, storage
 from tally.data import registry
 from tally.data.format import open_dataset
@@ -142,9 +142,8 @@ def test_a_damaged_object_is_one_line_and_leaves_nothing(bucket, emulator, tally
 @pytest.mark.timing
 @pytest.mark.slow
 def test_an_unreachable_endpoint_is_one_line_within_15_seconds(monkeypatch, tally_home):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # nobody listens: connections are refused
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{closed.getsockname()[1]}")
+    with HeldPort() as closed:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{closed.number}")
         started = time.monotonic()
         with pytest.raises(DataError, match=r"expected an answer from 127.* check the net"):
             registry.prepare(Spec(dataset="gs://bucket/set.npz"))

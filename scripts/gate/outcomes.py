@@ -34,14 +34,11 @@ def read(lines: Iterable[str]) -> dict[str, Outcome]:
             told.append(json.loads(line))
         except json.JSONDecodeError:
             continue
-    groups = {line["test"]: line["group"] for line in told if line.get("group")}
+    found: dict[str, Outcome] = {}
 
     def outcome(test: str) -> Outcome:
-        # xdist writes the group behind the id
-        test = test.removesuffix("@" + groups.get(test, ""))
         return found.setdefault(test, Outcome(test))
 
-    found: dict[str, Outcome] = {}
     for line in told:
         for test in line.get("collected", ()):
             outcome(test)

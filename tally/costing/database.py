@@ -48,6 +48,8 @@ def open_engine(url: str | None) -> Engine:
     if where.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "connect", _prepare_postgresql)
     try:
         with told(engine):
             _bring_up_to_date(engine)
@@ -114,8 +116,8 @@ def _arguments(url: URL) -> dict[str, Any]:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
-    """WAL: readers and the writer don't wait for each other. A kill loses nothing; a power cut may
-    lose the last heartbeats (synchronous=NORMAL), never the file."""
+    """WAL: readers and the writer don't wait for each other. What is committed is on the disk: a
+    pod's finalizer comes off, and a poster forgets, when the ledger has said yes."""
     connection.isolation_level = None  # transactions begin where _begin_sqlite says
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
@@ -127,7 +129,16 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
-    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    """What is committed is on the server's disk, whatever the server's default is."""
+    with connection.cursor() as cursor:
+        (found,) = cursor.execute("SHOW synchronous_commit").fetchone()
+        if found == "off":
+            cursor.execute("SET synchronous_commit TO on")
+    connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:

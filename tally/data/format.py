@@ -66,6 +66,7 @@ def write(folder: Path, content: Content, source: dict[str, Any]) -> None:
         try:
             _fill(temporary, content, source)
             temporary.rename(folder)
+            storage.sync_folder(folder.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

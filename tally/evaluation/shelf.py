@@ -51,7 +51,7 @@ def put(place: Location, files: Mapping[str, Path], last: str, document: bytes) 
                 file.write(document)
             temporary.chmod(0o755)
             temporary.rename(place)
-            _sync(place.parent)
+            storage.sync_folder(place.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -81,7 +81,7 @@ def swap(place: Location, content: bytes, token: str) -> bool:
             return False
         with storage.atomic_file(place) as file:
             file.write(content)
-        _sync(place.parent)
+        storage.sync_folder(place.parent)
     return True
 
 
@@ -113,15 +113,6 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(given, copy, 1 << 20)
         copy.flush()
         os.fsync(copy.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename in the folder outlast a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _clear(folder: Path) -> None:

@@ -62,21 +62,20 @@ def _reached(known: Known, usage: Iterable[Usage], now: int) -> dict[tuple[str, 
 
     The end proves it, whenever the API server or the node's Lease was heard of last. Without that
     the bill of a short pod would be too low: until the node's next heartbeat, or, where the node is
-    gone, for ever. Later than the end of its node is only what a pod itself tells.
+    gone, for ever. Later than the end of its node is only what a pod itself tells, and it may go on
+    on a node that has come back under another uid: the one that is gone lasted until it went.
     """
     ends: dict[str, int] = {}
     for row in usage:
-        end = min(now, row.end_microseconds or 0)
-        if end > row.start_microseconds:
-            ends[row.node_uid] = max(end, ends.get(row.node_uid, 0))
+        if row.end_microseconds and row.end_microseconds > row.start_microseconds:
+            ends[row.node_uid] = max(row.end_microseconds, ends.get(row.node_uid, 0))
     found = {}
-    for node in known.nodes.values():
-        life = node.life
-        if life is None or (end := ends.get(life.node_uid, 0)) <= life.heartbeat_at_microseconds:
-            continue
-        ended = None if life.end_microseconds is None else end
-        node.life = replace(life, end_microseconds=ended, heartbeat_at_microseconds=end)
-        found[life.node_uid, life.start_microseconds] = node.life
+    for uid, node in known.nodes.items():
+        end = min(ends.get(uid, 0), node.seen_microseconds if node.gone else now)
+        if (life := node.life) and end > life.heartbeat_at_microseconds:
+            ended = None if life.end_microseconds is None else end
+            node.life = replace(life, end_microseconds=ended, heartbeat_at_microseconds=end)
+            found[uid, life.start_microseconds] = node.life
     return found
 
 

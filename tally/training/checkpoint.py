@@ -29,6 +29,7 @@ STORE_SECONDS = 30.0  # for an object store to take a checkpoint; or to fail wit
 _PATTERN = "checkpoint-*.safetensors"
 _PASSES = 3
 _PRUNE_SECONDS = 5.0
+_ABANDONED_SECONDS = 3600.0  # a file that is still being written after this long, is not
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,9 @@ def latest(folder: Location, say: Callable[[str], None]) -> Checkpoint | None:
                 tensors, state = read_tensors(path)
             except ValueError as error:
                 say(_DAMAGED.format(path.name, error))
+                if isinstance(folder, Path) and not isinstance(error.__cause__, OSError):
+                    with contextlib.suppress(OSError):  # out of the way of those to go on from
+                        path.rename(path.with_name(f"{path.name}.damaged"))
                 continue
             check_schema(str(path), int(state["schema"]), SCHEMA)
             position = Position.from_json(state["position"])
@@ -215,13 +219,16 @@ def _newest_first(folder: Path) -> list[Path]:
 
 
 def _prune(folder: Path, name: str) -> None:
+    """Let go of what is behind. What lies ahead stays, since this may be the late save of a worker
+    that was dropped; and so does what another writes."""
     older = [path for path in _newest_first(folder) if path.name < name]
-    for path in _newest_first(folder):
-        # What lies ahead of this one was left by a file that could not be read.
-        if path.name != name and path not in older[: KEPT - 1]:
-            path.unlink(missing_ok=True)
-    for left in folder.glob(f".{_PATTERN}.*.tmp"):
-        left.unlink(missing_ok=True)
+    for path in older[KEPT - 1 :]:
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # another has pruned too
+        saved_at = (folder / name).stat().st_mtime  # of the same clock as the others' times
+        for left in folder.glob(f".{_PATTERN}.*.tmp"):
+            if saved_at - left.stat().st_mtime > _ABANDONED_SECONDS:
+                left.unlink(missing_ok=True)
 
 
 def upload(folder: CloudPath, paths: Sequence[Path]) -> None:
@@ -236,8 +243,6 @@ def upload(folder: CloudPath, paths: Sequence[Path]) -> None:
 
 
 def _prune_bucket(folder: CloudPath, name: str) -> None:
-    # What lies ahead stays: it may be another worker's that lost the conductor and lives on. If it
-    # is a damaged one it goes once the training is past it.
     with contextlib.suppress(RunError):
         older = [found for found in _names(folder) if found < name]
         kept.drop(folder, older[: 1 - KEPT])

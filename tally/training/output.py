@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 from tally.buckets import kept
 from tally.buckets.objects import download, reach, told
 from tally.errors import RunError
-from tally.storage import Location, atomic_file, disk
+from tally.storage import Location, atomic_file, disk, sync_folder
 from tally.training import checkpoint
 from tally.training.checkpoint import Position, write_tensors
 from tally.training.loop import Training
@@ -85,13 +86,15 @@ def _write(
 
 
 def _write_keras(path: Path, training: Training, say: Callable[[str], None]) -> None:
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # Keras wants it to end in .keras
+    # Keras wants it to end in .keras
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
         with disk(path):
             training.model.save(temporary)
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
+            sync_folder(path.parent)
     except (TypeError, ValueError, NotImplementedError) as error:
         words = " ".join(str(error).split())[:200]
         say(f"{path.name}: expected a model that Keras can save, got {words}; it was left out")

@@ -51,8 +51,8 @@ whole() {
   done
 }
 
-mounted() { # what is mounted below our folders, the deepest first
-  cut -d' ' -f5 /proc/self/mountinfo | grep -E "^($STATE/(kubelet|containerd)|$RUN)/" | sort -r || true
+mounted() { # what is mounted at and below our folders, the deepest first
+  cut -d' ' -f5 /proc/self/mountinfo | grep -E "^($STATE/(kubelet|containerd)|$RUN)(/|$)" | sort -r || true
 }
 
 # Nothing is left of the cluster but its programs, images and logs. Killing needs no order and no

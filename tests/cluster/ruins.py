@@ -292,16 +292,16 @@ def main() -> None:
     os.environ["KUBECONFIG"] = str(OWN / "kubeconfig")
     # what it looks like from afar is not what it is
     disguise = f"exec -a '{OWN}/bin/kube-v1.34.4' sleep 100000"
-    foreign = subprocess.Popen(["bash", "-c", disguise])
-    before = time.monotonic()
-    up()
-    loaded()
-    print(f"seed {seed}: up and images loaded in {time.monotonic() - before:.1f} s", flush=True)
+    foreign = subprocess.Popen(["bash", "-c", disguise], stdout=subprocess.DEVNULL)
     try:
+        begin = time.monotonic()
+        up()
+        loaded()
+        print(f"seed {seed}: up and loaded in {time.monotonic() - begin:.1f} s", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             for number in range(rounds):
-                rng = random.Random(f"{seed} {number}")
                 begin = time.monotonic()
+                rng = random.Random(f"{seed} {number}")
                 moment = MOMENTS[number % len(MOMENTS)]
                 said = one_round(moment, rng, Path(folder, str(number)))
                 assert foreign.poll() is None, "expected another's process to live, got it killed"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from test_images import look
 
-from helpers.cluster.metering import free_port
 from helpers.cluster.objects import PROJECT
+from helpers.ports import HeldPort
 from tally.kube.cluster import Cluster
 
 _OWN = Path("/run/tally-containerd/containerd.sock")  # the cluster of up.sh, on this machine
@@ -28,7 +28,8 @@ pytestmark = [
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[str]:
     """A registry of this test's, HTTP on 127.0.0.1."""
-    address = f"127.0.0.1:{free_port()}"
+    held = HeldPort()
+    address = f"127.0.0.1:{held.number}"
     config = tmp_path / "registry.yml"
     config.write_text(
         "version: 0.1\nlog: {level: error}\n"

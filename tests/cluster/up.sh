@@ -53,7 +53,13 @@ done
 declare -A started
 run() { # run NAME COMMAND...: in the background, in its own session, logging to log/NAME.log
   local name=$1; shift
-  setsid "$@" >"log/$name.log" 2>&1 </dev/null 9>&- &
+  (
+    for fd in /proc/"$BASHPID"/fd/*; do # the lock, and what else its caller may have open
+      fd=${fd##*/}
+      [ "$fd" -le 2 ] || exec {fd}>&-
+    done
+    exec setsid "$@" >"log/$name.log" 2>&1 </dev/null
+  ) &
   started[$name]=$!
 }
 running() { kill -0 "${started[$1]}" 2>/dev/null; }

@@ -12,23 +12,19 @@ import pytest
 
 from helpers.contract.done import one_line
 from helpers.contract.replay import Replay
+from helpers.ports import HeldPort
 from tally.runs.kubeflow import connection
 
 pytestmark = pytest.mark.slow
 
 
-def closed_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @pytest.mark.parametrize("host", ["http://127.0.0.1:{port}", "http://no-such-host.invalid"])
 def test_a_host_that_does_not_answer(run_tally, monkeypatch, host: str) -> None:
     monkeypatch.setattr(connection, "FIRST_SECONDS", 1.0)
-    monkeypatch.setenv("KFP_HOST", host.format(port=closed_port()))
-    began = time.monotonic()
-    done = run_tally("submit", "cnn")
+    with HeldPort() as closed:
+        monkeypatch.setenv("KFP_HOST", host.format(port=closed.number))
+        began = time.monotonic()
+        done = run_tally("submit", "cnn")
     one_line(done, 2, "KFP_HOST: expected Kubeflow Pipelines at", "got no answer")
     assert " object at 0x" not in done.err
     assert time.monotonic() - began < 30

@@ -70,6 +70,22 @@ def test_a_writer_killed_in_mid_write_loses_nothing_committed_and_leaves_no_half
         assert plain.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.program("strace")
+def test_what_is_said_to_be_committed_is_synced_before(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    calls = ("-f", "-o", str(trace), "-e", "trace=fsync,fdatasync,write", "-e", "signal=none")
+    writer = start("a", 5, 3, prefix=("strace", *calls))
+    out, _ = writer.communicate(timeout=60)
+    assert out.split() == [*"01234"]
+    synced, said = False, 0
+    for line in trace.read_text().splitlines():
+        synced = synced or "fsync(" in line or "fdatasync(" in line
+        if f'write(1, "{said}' in line:
+            assert synced, f"batch {said}"
+            synced, said = False, said + 1
+    assert said == 5
+
+
 def test_a_full_disk_is_one_line_and_what_was_committed_stays() -> None:
     writer = start("small-disk", 1000, 100)
     out, err = writer.communicate(timeout=60)

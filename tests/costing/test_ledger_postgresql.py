@@ -75,6 +75,14 @@ def test_the_driver_is_psycopg_3(ledger: Ledger) -> None:
     assert ledger.engine.driver == "psycopg"
 
 
+def test_commits_are_on_disk_where_the_servers_default_is_that_they_need_not_be(url: str) -> None:
+    with open_ledger(url) as ledger, writing(ledger.engine) as connection:
+        name = connection.execute(text("SELECT current_database()")).scalar_one()
+        connection.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit TO off'))
+    with open_ledger(url) as ledger, reading(ledger.engine) as connection:
+        assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
+
+
 @few
 @given(rows=lives(), cluster=any_clusters(pods=5), data=st.data())
 def test_bills_and_accounts_are_sqlites(

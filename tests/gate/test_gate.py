@@ -140,14 +140,15 @@ def test_more_than_ten_in_quarantine_are_a_failure() -> None:
     assert why == "expected at most 10 tests in quarantine, got 11; mend some"
 
 
+@pytest.mark.timing
 def test_at_the_deadline_stacks_are_shown_and_what_did_not_run_is_listed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gate, stage = gate_of(tmp_path, a=GOOD, hanging=HANGING, later=GOOD)
-    result = gate.run(stage, 12)
+    result = gate.run(stage, 20)
     text = screen([result], complaints([result], TODAY, is_full=False))
     assert result.code is None
-    assert result.seconds < 40
+    assert result.seconds < 60
     out = capfd.readouterr().out
     assert "in test_hanging" in out
     assert "--- units: 2 tests did not run to their end" in text
@@ -176,15 +177,13 @@ def test_nothing_that_a_stage_started_is_left(tmp_path: Path) -> None:
         os.kill(pid, 0)
 
 
-def test_a_group_behind_an_id_is_taken_off_and_a_cut_line_left_out() -> None:
+def test_a_line_that_was_cut_short_is_left_out() -> None:
     lines = [
-        '{"collected": ["a.py::t[@every]@s"]}',
-        '{"test": "a.py::t[@every]@s", "when": "call", "outcome": "passed", "group": "s"}',
-        '{"test": "a.py::t[@ev',
+        '{"collected": ["a.py::t"]}',
+        '{"test": "a.py::t", "when": "call", "outcome": "passed"}',
+        '{"test": "a.py::t", "when": "tear',
     ]
-    assert [(one.test, one.state) for one in read(lines).values()] == [
-        ("a.py::t[@every]", "passed")
-    ]
+    assert [(one.test, one.state) for one in read(lines).values()] == [("a.py::t", "passed")]
 
 
 def test_deadlines_of_all_stages_of_the_gate_are_at_most_55_minutes() -> None:

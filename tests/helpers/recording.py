@@ -75,8 +75,6 @@ def pytest_runtest_makereport(
             told["exact"] = call.excinfo is None or not isinstance(call.excinfo.value, _NOT_STARTED)
         with contextlib.suppress(ValueError):
             told["quarantine"] = quarantine(item)
-        if mark := item.get_closest_marker("xdist_group"):
-            told["group"] = str((mark.args or list(mark.kwargs.values()))[0])
         report.user_properties.append(("gate", told))
     return report
 

@@ -147,6 +147,23 @@ def test_a_node_that_is_gone_lasted_until_the_end_that_a_pod_on_it_tells(later: 
     assert usd(Made(list(rows), found.nodes, {})) == pytest.approx(SHORT_USD, rel=1e-4)
 
 
+def test_a_node_that_is_gone_did_not_last_while_its_pod_went_on_on_the_one_after_it() -> None:
+    known = knowing(RUNNING)
+    made(known, BEGAN)
+    known.see_node(node(), BEGAN + 5 * SECOND, gone=True)
+    made(known, BEGAN + 5 * SECOND)
+    known.see_node(node(uid="another"), BEGAN + 10 * SECOND, gone=False)
+    over = {
+        "terminated": {"startedAt": "2026-11-24T10:00:00Z", "finishedAt": "2026-11-24T10:01:00Z"}
+    }
+    status = {**RUNNING["status"], "phase": "Succeeded"}
+    status["containerStatuses"] = [{**c, "state": over} for c in status["containerStatuses"]]
+    known.see_pod({**RUNNING, "status": status}, BEGAN + 61 * SECOND, gone=False)
+    lives = {life.node_uid: life for life in made(known, BEGAN + 61 * SECOND).nodes}
+    assert lives["node-uid"].end_microseconds == BEGAN + 5 * SECOND
+    assert lives["another"].end_microseconds is None
+
+
 def test_a_pod_that_never_began_is_no_sign_of_its_node() -> None:
     known = knowing()
     made(known, BEGAN)

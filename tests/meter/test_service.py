@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 
 from helpers.meter.standin import ARGO, ApiStandIn
 from helpers.meter.told import node, recorded
+from helpers.ports import HeldPort
 from tally.costing.ledger import open_ledger
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
@@ -47,9 +47,8 @@ class Process:
         self.folder, self.url = folder, f"sqlite:///{folder}/ledger.db"
         (folder / "machines.yaml").write_text(MACHINES)
         api.write_kubeconfig(folder / "config")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self._held = HeldPort()
+        self.port = self._held.number
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -261,13 +260,11 @@ def test_sigterm_ends_it_within_seconds_whoever_holds_the_ledger(
 
 def test_without_an_api_server_it_says_so_and_begins_once_there_is_one(tmp_path: Path) -> None:
     api = ApiStandIn()
-    api.start()
-    api.stop()
     meter = Process(tmp_path, api)
     try:
         until(lambda: "expected to GET version, got no answer" in meter.health()[1])
         assert meter.health()[0] == 503
-        api.start(api.port)
+        api.start()
         api.put("nodes", node(), "ADDED")
         until(lambda: meter.health() == (200, ""))
     finally:
@@ -282,7 +279,7 @@ def test_an_api_server_that_was_away_is_watched_again(api: ApiStandIn, meter: Pr
     api.stop()
     until(lambda: "leases" in meter.health()[1])
     api.put("pods", recorded("running", uid="x"), "ADDED")
-    api.start(api.port)
+    api.start()
     until(lambda: {row.pod_uid for row in meter.rows()} == {"x"})
     until(lambda: meter.health() == (200, ""))
 

@@ -1,6 +1,5 @@
 """A real Prometheus scrapes real text of a real ledger: its figures are the ledger's."""
 
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,9 +57,7 @@ class Scraped:
             ("tally-workers", gang_pods("run-lasts", self.training.ports)),
         ):
             write_targets(folder, job, pod_targets(pods, selector(shipped, job)))
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        self.prometheus = Prometheus(folder, config, port)
+        self.prometheus = Prometheus(folder, config)
 
     def tick(self) -> None:
         """The run goes on, and is heard of."""

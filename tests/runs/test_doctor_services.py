@@ -1,6 +1,5 @@
 """doctor against Kubeflow's recorded answers, a real meter, a real Prometheus, an object store."""
 
-import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -161,10 +160,8 @@ def test_prometheus_scrapes_the_meter_or_not(
     where = f"127.0.0.1:{target.server_address[1]}"
     job = {"job_name": "tally-meter", "static_configs": [{"targets": [where]}]}
     quick = {"scrape_interval": "1s", "scrape_timeout": "1s"}
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     config = {"global": quick, "rule_files": [], "scrape_configs": [job]}
-    prometheus = Prometheus(tmp_path, config, port)
+    prometheus = Prometheus(tmp_path, config)
 
     def until(up: str) -> None:
         def so() -> bool:

@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import socket
 import subprocess
 import threading
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from helpers.command import tally
+from helpers.ports import HeldPort
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
@@ -93,13 +93,14 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         check=True,
         capture_output=True,
     )
-    port = free_port()
+    held = HeldPort()
+    address = f"127.0.0.1:{held.number}"
     process = subprocess.Popen(
         [
             "prometheus",
             "--config.file=prometheus.yml",
             "--storage.tsdb.path=data",
-            f"--web.listen-address=127.0.0.1:{port}",
+            f"--web.listen-address={address}",
         ],
         cwd=folder,
         stderr=subprocess.PIPE,
@@ -107,7 +108,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     try:
         wait_until_ready(process)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://{address}"
     finally:
         process.terminate()
         process.wait(timeout=30)
@@ -115,12 +116,6 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def in_order(sample: tuple[str, str, float]) -> tuple[str, float]:
     return sample[0], sample[2]
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def wait_until_ready(process: subprocess.Popen[str]) -> None:
@@ -248,8 +243,9 @@ def test_a_range_that_reaches_back_far_enough_finds_all(prometheus: str) -> None
 
 
 def test_nobody_there_is_one_line(tally_home: Path) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
-    done = tally("bill", "run-whole", "--from-prometheus", url)
+    with HeldPort() as held:
+        url = f"http://127.0.0.1:{held.number}"
+        done = tally("bill", "run-whole", "--from-prometheus", url)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"TALLY_PROMETHEUS: expected Prometheus at {url}, got no answer")

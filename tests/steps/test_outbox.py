@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.metered_runs import HOUR, NOON, SECOND, life, node, run
+from helpers.ports import HeldPort
 from helpers.served_meter import Meter, served_meter, token_of, until
 from tally.costing.usage import Usage
 from tally.meterclient import MeterClient
@@ -21,16 +22,14 @@ BEGUN = START + 25 * SECOND
 
 
 @pytest.fixture
-def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The port that the environment says the meter is at; nobody is there yet."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
     token = tmp_path / "token"
     token.write_text(token_of("team-a"))
-    monkeypatch.setenv("TALLY_METER_URL", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("TALLY_METER_TOKEN_FILE", str(token))
-    return port
+    with HeldPort() as held:
+        monkeypatch.setenv("TALLY_METER_URL", f"http://127.0.0.1:{held.number}")
+        yield held.number
 
 
 @pytest.fixture

@@ -59,6 +59,28 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
     ]
 
 
+def test_a_save_that_comes_late_removes_none_that_is_newer(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, made(epoch=7))
+    checkpoint.save(tmp_path, made(epoch=2))
+    found = checkpoint.latest(tmp_path, silent)
+    assert found is not None
+    assert found.position.epoch == 7
+
+
+def test_what_another_writer_is_writing_stays_and_what_was_left_long_ago_goes(
+    tmp_path: Path,
+) -> None:
+    written, left = (tmp_path / f".checkpoint-000002-{k}.safetensors.{k}.tmp" for k in "ab")
+    for path in (written, left):
+        path.touch()
+    checkpoint.save(tmp_path, made())
+    assert written.exists()
+    os.utime(left, (0, 0))
+    checkpoint.save(tmp_path, made(offset=96))
+    assert written.exists()
+    assert not left.exists()
+
+
 @settings(
     max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
@@ -80,7 +102,8 @@ def test_a_damaged_newest_gives_way_to_the_one_before(
     assert found.position.offset == 32
     assert len(said) == 1
     assert newest.name in said[0]
-    checkpoint.save(tmp_path, made(offset=48))  # training goes on: the damaged one goes
+    assert newest.with_name(f"{newest.name}.damaged").exists()
+    checkpoint.save(tmp_path, made(offset=48))  # training goes on
     again = checkpoint.latest(tmp_path, silent)
     assert again is not None
     assert again.position.offset == 48

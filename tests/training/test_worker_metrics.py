@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from helpers.ports import HeldPort
 from helpers.training.made_training import Crew, config, pictures
 from tally.training.checkpoint import Position
 from tally.training.coordinator.events import Observation, Observed
@@ -54,11 +55,6 @@ def shown(metrics: WorkerMetrics) -> dict[str, float]:
     registry = CollectorRegistry()
     registry.register(metrics)
     return values(generate_latest(registry).decode())
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def scraped(port: int) -> str:
@@ -105,7 +101,8 @@ def test_a_step_pays_less_than_five_microseconds(capsys: pytest.CaptureFixture[s
 def test_it_listens_on_its_own_address_and_a_taken_port_stops_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    port = free_port()
+    held = HeldPort()
+    port = held.number
     monkeypatch.setenv("TALLY_METRICS_PORT", str(port))
     serve("127.0.0.1").observe(observation(), Standing(Position(), steps=1, own_examples=9), 2)
     assert "tally_worker_examples_total 9.0" in scraped(port)
@@ -124,11 +121,11 @@ def test_it_listens_on_its_own_address_and_a_taken_port_stops_nothing(
 class Measured(Crew):
     """A crew whose workers have a port each."""
 
-    ports: dict[int, int]
+    held: tuple[HeldPort, ...] = ()
 
     def start(self, index: int) -> subprocess.Popen[bytes]:
-        self.ports = {**getattr(self, "ports", {}), index: free_port()}
-        self.environment["TALLY_METRICS_PORT"] = str(self.ports[index])
+        self.held += (HeldPort(),)
+        self.environment["TALLY_METRICS_PORT"] = str(self.held[-1].number)
         return super().start(index)
 
 
@@ -137,8 +134,8 @@ def test_a_gangs_workers_tell_each_their_own_part(tmp_path: Path) -> None:
     crew = Measured(tmp_path, given, 2)
     try:
         crew.until(Observed, where=lambda e: e.observation.step >= 20)
-        for port in crew.ports.values():
-            text = scraped(port)
+        for held in crew.held:
+            text = scraped(held.number)
             found = values(text)
             names = {s.name for f in text_string_to_metric_families(text) for s in f.samples}
             assert names == NAMES

@@ -19,8 +19,6 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-_PRIVATE_PORTS = range(20000, 32000)  # below those the system gives to whoever connects
-
 
 class Cluster:
     """This process's devices, and TensorFlow's server for its peers."""
@@ -44,9 +42,14 @@ class Cluster:
             )
         self._timeout_seconds = timeout_seconds
         self.task = secrets.randbelow(2**31)
-        self.address = f"{host}:{_free_port(host)}"
         _replace_tensorflows_rules()
-        self.strategy = self.form({self.task: self.address}, self.task, key=0)
+        # TensorFlow takes a port's number and tells none. One that is bound and does not listen is
+        # given to nobody else, and TensorFlow may bind it: it sets SO_REUSEADDR as well.
+        with socket.socket() as held:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind(("", 0))
+            self.address = f"{host}:{held.getsockname()[1]}"
+            self.strategy = self.form({self.task: self.address}, self.task, key=0)
 
     def form(self, addresses: Mapping[int, str], leader: int, key: int) -> Any:
         """The strategy of the next cluster; those made before it are dead.
@@ -95,16 +98,3 @@ def _replace_tensorflows_rules() -> None:
     context.context().configure_coordination_service(service_type="")
     module.CollectiveAllReduceExtended._enable_check_health = False
     multi_worker_util._validate_cluster_spec = lambda *_, **__: None
-
-
-def _free_port(host: str) -> int:
-    """A port that is free now; TensorFlow binds it a moment later, so it is drawn, not the next."""
-    for _ in range(50):
-        port = _PRIVATE_PORTS[secrets.randbelow(len(_PRIVATE_PORTS))]
-        with socket.socket() as taken:
-            try:
-                taken.bind((host, port))
-            except OSError:
-                continue
-            return port
-    raise OSError(f"{host}: expected a free port between 20000 and 32000, got none")

@@ -5,7 +5,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import yaml
 
 from helpers.cluster.objects import IMAGE, PROJECT, apply, delete, path_of, until_true
+from helpers.ports import HeldPort
 from tally.costing.ledger import open_ledger
 from tally.costing.usage import Usage, in_order_of_life
 from tally.kube.cluster import Cluster, Refused
@@ -81,13 +81,16 @@ class MeterProcess:
     kubeconfig: Path
     ledger_url: str
     environment: dict[str, str] = field(default_factory=dict)
-    port: int = 0
     process: "subprocess.Popen[bytes] | None" = None
     name: str = "meter"
+    _held: HeldPort = field(default_factory=HeldPort)
+
+    @property
+    def port(self) -> int:
+        return self._held.number
 
     def start(self) -> None:
         """Start it, and wait until it watches."""
-        self.port = free_port()
         usual = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -163,12 +166,6 @@ class MeterProcess:
         except AssertionError:
             print(self.log(), self.health(), {uid: self.rows(uid) for uid in uids})
             raise
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def step_pod(name: str, do: str, **meta: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from kubernetes.utils import parse_quantity
 
-from helpers.cluster.metering import KUBELET_CERTIFICATE, MeterProcess, free_port
+from helpers.cluster.metering import KUBELET_CERTIFICATE, MeterProcess
 from helpers.cluster.objects import PROJECT, apply, path_of, until_true
 from helpers.prometheus.discovered import (
     by_files,
@@ -98,7 +98,7 @@ def beside(
     wanted = selector(shipped, "tally-meter")
     write_targets(folder, "tally-meter", pod_targets([_as_pod(meter, wanted)], wanted))
     made = _account(cluster, namespace)
-    prometheus = Prometheus(folder, config, free_port())
+    prometheus = Prometheus(folder, config)
     try:
         _write_token(cluster, namespace, folder / "token")
         _write_token(cluster, namespace, folder / "tally-token", audiences=["tally-meter"])

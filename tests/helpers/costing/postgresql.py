@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import psutil
 import psycopg
+
+from helpers.ports import HeldPort
 
 PASSWORD = "a-secret,told-to-nobody"  # only this server's, which listens on this machine alone
 PROGRAMS = "/usr/lib/postgresql/*/bin/initdb"  # where Debian has them
@@ -104,7 +105,8 @@ def server() -> Iterator[Server]:
         initdb += ["--username=tally", "--auth=scram-sha-256", f"--pwfile={password}"]
         command = [*_as_a_user(), *initdb, "-D", str(folder / "data")]
         subprocess.run(command, check=True, capture_output=True, cwd=folder, timeout=WAIT_SECONDS)
-        running = Server(folder, _free_port())
+        held = HeldPort()
+        running = Server(folder, held.number)
         try:
             running.start()
             yield running
@@ -132,9 +134,3 @@ def _as_a_user(*options: str) -> list[str]:
         return ["setpriv", *options] if options else []
     user, group = _user()
     return ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", *options]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

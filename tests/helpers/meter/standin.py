@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from helpers import TESTS
+from helpers.ports import HeldPort
 
 RESOURCES = [
     {
@@ -45,7 +46,8 @@ class ApiStandIn:
         self.asked: set[tuple[str, str]] = set()
         self.rights: set[tuple[str, str, str]] = set()  # group, resource, verb that were needed
         self.patching: Callable[[], object] = lambda: None  # called at each patch
-        self.port = 0
+        self._held = HeldPort()
+        self.port = self._held.number
         self._watchers: dict[str, list[asyncio.Queue[Any]]] = {kind: [] for kind in kinds}
         self._told: dict[str, list[tuple[int, Any]]] = {kind: [] for kind in self.objects}
         self._loop = asyncio.new_event_loop()
@@ -53,8 +55,8 @@ class ApiStandIn:
         self._runner: web.AppRunner | None = None
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
-    def start(self, port: int = 0) -> None:
-        asyncio.run_coroutine_threadsafe(self._start(port or self.port), self._loop).result(10)
+    def start(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
 
     def stop(self) -> None:
         """As one that has crashed."""
@@ -96,7 +98,7 @@ class ApiStandIn:
         for watcher in self._watchers[kind]:
             watcher.put_nowait(told)
 
-    async def _start(self, port: int) -> None:
+    async def _start(self) -> None:
         app = web.Application(middlewares=[self._note])
         leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
         app.add_routes(
@@ -121,8 +123,7 @@ class ApiStandIn:
         )
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True).start()
-        self.port = self._runner.addresses[0][1]
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
 
     def _answer(self, body: Any) -> Any:
         async def handler(request: web.Request) -> web.Response:

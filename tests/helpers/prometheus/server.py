@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from helpers import TESTS
+from helpers.ports import HeldPort
 
 MANIFESTS = TESTS.parent / "manifests" / "prometheus"
 
@@ -71,20 +72,20 @@ class Asked:
 class Prometheus(Asked):
     """Killed and started again it goes on with what it has stored."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], port: int) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         """Not started yet.
 
         Args:
             folder: for its data; the rules that are shipped are put beside its configuration.
             config: as prometheus.yaml.
-            port: of 127.0.0.1.
         """
         for name in config["rule_files"]:
             (folder / name).write_text((MANIFESTS / name).read_text())
         self._file, self._data = folder / "prometheus.yaml", folder / "data"
         self._file.write_text(yaml.safe_dump(config))
-        self._log, self._port = folder / "log", port
-        super().__init__(f"http://127.0.0.1:{port}")
+        self._log, self._held = folder / "log", HeldPort()
+        self._address = f"127.0.0.1:{self._held.number}"
+        super().__init__(f"http://{self._address}")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -95,7 +96,7 @@ class Prometheus(Asked):
                     "prometheus",
                     f"--config.file={self._file}",
                     f"--storage.tsdb.path={self._data}",
-                    f"--web.listen-address=127.0.0.1:{self._port}",
+                    f"--web.listen-address={self._address}",
                 ],
                 stdout=log,
                 stderr=log,

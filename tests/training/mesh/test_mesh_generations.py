@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helpers.ports import HeldPort
 from helpers.training.mesh_peers import KEY, Waiter, each, join_all, joined, memberships
 from tally.training.collective import CollectiveError, Interrupted, PeerLost
 from tally.training.mesh import joining
@@ -55,11 +56,10 @@ def test_one_that_comes_a_moment_later_is_waited_for(pool):
 
 
 def test_one_that_listens_later_is_waited_for(pool):
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port = holder.getsockname()[1]
-    views = memberships(1, [f"127.0.0.1:{port}", pool[0].address])
+    held = HeldPort()
+    views = memberships(1, [f"127.0.0.1:{held.number}", pool[0].address])
     early = Waiter(lambda: pool[0].join(views[1]))
-    late = Mesh(port=port, timeout_seconds=5)
+    late = Mesh(port=held.number, timeout_seconds=5)
     late.join(views[0])
     assert early.wait(60) is None
     ones_are_summed([late, pool[0]])
