@@ -27,11 +27,13 @@ from helpers.cluster.metering import (
     step_pod,
     until_phase,
 )
-from helpers.cluster.objects import IMAGE, apply, labelled_nodes, until_true
+from helpers.cluster.objects import apply, labelled_nodes, until_true
+from tally import __version__
 from tally.costing.ledger import open_ledger
 from tally.kube.cluster import Cluster
 
 HERE = Path(__file__).parent
+IMAGE = f"localhost/tally-meter:{__version__}"  # small, and it has Python
 RUN = Path("/run/tally-containerd")
 SECONDS_A_ROUND = 180.0
 SHIM = "containerd-shim-runc-v2"
@@ -69,6 +71,18 @@ def loaded() -> None:
     assert made.returncode == 0, said
 
 
+def administrator() -> Cluster:
+    return Cluster(str(OWN / "kubeconfig"))
+
+
+def step(name: str, do: str) -> dict[str, Any]:
+    """A pod as that of a step, of the image that is loaded here."""
+    pod = step_pod(name, do)
+    for container in (*pod["spec"]["containers"], *pod["spec"]["initContainers"]):
+        container["image"] = IMAGE
+    return pod
+
+
 def kill(script: "subprocess.Popen[str] | None", which: Callable[[str], bool]) -> None:
     """SIGKILL a script with all it has called, and of the cluster what is asked for."""
     if script is not None:
@@ -98,7 +112,7 @@ def pods(cluster: Cluster) -> None:
         waiting = {"name": "main", "image": "localhost/pause:1", "imagePullPolicy": "Never"}
         pod = {"kind": "Pod", "metadata": {"name": f"pause-{number}"}}
         apply(cluster, pod | {"spec": {"containers": [waiting]}}, name)
-    make_pod(cluster, name, step_pod("works", "time.sleep(600)"))
+    make_pod(cluster, name, step("works", "time.sleep(600)"))
     until_phase(cluster, name, "pause-0", "Running")
 
 
@@ -115,7 +129,7 @@ def billed(cluster: Cluster, folder: Path) -> Decimal:
             meter = MeterProcess(folder, folder / "kubeconfig", url, given)
             try:
                 meter.start()
-                uid = make_pod(cluster, name, step_pod("billed", "time.sleep(2)"))
+                uid = make_pod(cluster, name, step("billed", "time.sleep(2)"))
                 until_phase(cluster, name, "billed", "Succeeded", seconds=90)
                 rows = meter.until_closed(uid)[uid]
                 assert all(row.end_microseconds for row in rows)
@@ -144,13 +158,13 @@ def while_going_down(rng: random.Random) -> "subprocess.Popen[str] | None":
 
 
 def with_pods(rng: random.Random) -> "subprocess.Popen[str] | None":
-    pods(Cluster())
+    pods(administrator())
     time.sleep(rng.uniform(0, 4))
     return None
 
 
 def while_an_image_is_loaded(rng: random.Random) -> "subprocess.Popen[str] | None":
-    pods(Cluster())
+    pods(administrator())
     digest = shell(f"client images ls | awk '$1 == \"{IMAGE}\" {{ print $3 }}'").strip()
     names = f"client images ls | awk '$3 == \"{digest}\" {{ print $1 }}'"
     shell(f"client images rm --sync $({names}) >/dev/null")
@@ -278,7 +292,7 @@ def one_round(moment: Callable[..., Any], rng: random.Random, folder: Path) -> s
     up(count)
     done.append(f"up by {count} in {time.monotonic() - begin:.1f} s")
     loaded()
-    charge = billed(Cluster(), folder)
+    charge = billed(administrator(), folder)
     assert charge > 0
     took = time.monotonic() - begin
     assert took < SECONDS_A_ROUND, f"expected {SECONDS_A_ROUND} s at most, got {took:.0f}"

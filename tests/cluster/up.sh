@@ -140,13 +140,12 @@ YAML
 
 ended() { kill -9 "${started[$1]}" 2>/dev/null || true; wait "${started[$1]}" 2>/dev/null || true; }
 answers() { # whether containerd comes up with what it has kept
+  local ends=$((SECONDS + 20))
   run containerd containerd --config "$STATE/containerd.toml"
-  for _ in $(seq 100); do
-    client version >/dev/null 2>&1 && return
-    running containerd || return
+  until client version >/dev/null 2>&1; do
+    running containerd && [ $SECONDS -lt $ends ] || return
     sleep 0.1
   done
-  return 1
 }
 swept() { # whether containerd is up without the last one's containers and without images in part
   local left
