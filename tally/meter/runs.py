@@ -6,7 +6,7 @@ failed where the last try of one of its tasks has. A pod that comes later opens 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from tally.costing.runs import RunRecord, State
@@ -45,7 +45,7 @@ class _Seen:
 
 
 class Runs:
-    """All runs of the cluster that go on or have ended within a week."""
+    """All runs of the cluster that go on, have a pod there, or have ended within a week."""
 
     def __init__(self, value_of_hour_usd: float = 0.0) -> None:
         """None yet.
@@ -56,11 +56,16 @@ class Runs:
         self.value_of_hour_usd = value_of_hour_usd
         self._runs: dict[str, _Seen] = {}
 
-    def recall(self, records: Iterable[RunRecord], now: int) -> None:
-        """Take up what the ledger has."""
+    def recall(self, records: Iterable[RunRecord], now: int, there: Collection[str] = ()) -> None:
+        """Take up what the ledger has, but for what ended long ago.
+
+        Args:
+            there: ids of runs that still have a pod, which would begin them anew.
+        """
         for record in records:
             ended = record.ended_at_microseconds
-            if record.engine == "cluster" and (ended or now) > now - _REMEMBERED_MICROSECONDS:
+            recent = record.id in there or not _is_long_ago(record, now)
+            if record.engine == "cluster" and recent:
                 seen = _Seen(record, ended or record.created_at_microseconds, now)
                 self._runs.setdefault(record.id, seen)
 
@@ -104,12 +109,12 @@ class Runs:
             # a label is anybody's word: a run is its namespace's alone
             if pod.rows[0].namespace == self._runs[run_id].record.team:
                 _see(self._runs[run_id], pod, now)
-        changed = []
+        changed, there = [], {pod.rows[0].run_id for pod in pods}
         for run_id, seen in list(self._runs.items()):
             if (record := _now(seen, now)) is not seen.record:
                 seen.record = record
                 changed.append(record)
-            elif now - seen.lasted_microseconds > _REMEMBERED_MICROSECONDS:
+            elif run_id not in there and _is_long_ago(record, now):
                 del self._runs[run_id]
         return begun, changed
 
@@ -124,6 +129,11 @@ class Runs:
             engine="cluster",
             team=first.namespace,
         )
+
+
+def _is_long_ago(record: RunRecord, now: int) -> bool:
+    ended = record.ended_at_microseconds
+    return ended is not None and now - ended > _REMEMBERED_MICROSECONDS
 
 
 def _see(seen: _Seen, pod: KnownPod, now: int) -> None:

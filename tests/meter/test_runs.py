@@ -153,3 +153,27 @@ def test_a_pod_that_came_after_it_was_asked_for_is_of_a_retry() -> None:
     runs.over(Run("kubeflow", RUN), "failed", created(STEP) + 5 * SECOND)
     known.see_pod(step("b", later=1), NOW, gone=False)
     assert looked(runs, known, NOW) == ([], []) and not runs.is_closing
+
+
+WEEKS = 21 * 24 * 3600 * SECOND
+
+
+def test_a_run_of_weeks_ago_is_closed_as_the_cluster_has_it() -> None:
+    """A meter that was away for so long finds the pods of it and its Workflow."""
+    runs, known, now = Runs(), knowing(step("a")), NOW + WEEKS
+    (record,), _ = looked(runs, known, now)
+    runs.over(Run(record.team, RUN), "cancelled", now)
+    _, (closed,) = looked(runs, known, now + SECOND)
+    assert closed.state == "cancelled"
+    assert looked(runs, known, now + 2 * SECOND) == ([], [])
+
+
+def test_a_run_whose_pods_are_still_there_after_weeks_does_not_begin_anew() -> None:
+    runs, known = Runs(), knowing(step("a"))
+    (record,), _ = looked(runs, known, NOW)
+    runs.over(Run(record.team, RUN), "cancelled", NOW)
+    _, (closed,) = looked(runs, known, NOW + SECOND)
+    assert looked(runs, known, NOW + WEEKS) == ([], [])
+    restarted = Runs()
+    restarted.recall([closed], NOW + WEEKS, {RUN})
+    assert looked(restarted, known, NOW + WEEKS) == ([], [])
