@@ -12,6 +12,7 @@ import inspect
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -188,4 +189,8 @@ def for_cluster(
             for parameter in signature.parameters.values()
         ]
     )
-    return dsl.pipeline(name=name, description=pipeline.description)(traced)
+    # KFP looks at all callers each time a task is set and, where they are no files (in a notebook),
+    # at all modules: 20 s with TensorFlow loaded. In a thread of its own it has few callers.
+    with ThreadPoolExecutor(1) as thread:
+        decorate = dsl.pipeline(name=name, description=pipeline.description)
+        return thread.submit(decorate, traced).result()
