@@ -118,6 +118,12 @@ class Spec(BaseModel):
     collective: Literal["mesh", "multiworker"] = _parameter(
         "mesh", "what workers sum with: Tally's ring over TCP, or TensorFlow's own", "name"
     )
+    isolated_network: bool = _parameter(
+        False,
+        "nobody but this run's workers reaches their ports: collective=multiworker needs that, "
+        "since TensorFlow listens at all addresses and asks nobody who they are",
+        "true or false",
+    )
     machine_type: str = _parameter(
         "", "of the workers' pods, out of the catalogue; empty is one core and 2 GiB each", "name"
     )
@@ -373,6 +379,12 @@ def _check_workers(where: str, spec: Spec) -> None:
         raise SpecError(
             f"{where}: virtual_shards must be {spec.most_workers} (workers) or more, got "
             f'{spec.virtual_shards}; pass SET="virtual_shards={spec.most_workers}" or fewer workers'
+        )
+    if spec.collective == "multiworker" and not spec.isolated_network:
+        raise SpecError(
+            f"{where}: collective=multiworker expects a network of its own, since TensorFlow's "
+            "ports take orders from whoever reaches them, got none; leave it out (mesh), or pass "
+            'SET="collective=multiworker isolated_network=true" where a policy keeps others away'
         )
 
 

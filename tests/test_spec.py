@@ -20,6 +20,11 @@ from tally.errors import SpecError
         pytest.param({"deterministic": "perhaps"}, r"true or false, got perhaps", id="flag"),
         pytest.param({"workers": 3, "max_workers": 2}, r"max_workers must be 3", id="limit"),
         pytest.param({"workers": 13}, r"virtual_shards must be 13", id="shards"),
+        pytest.param(
+            {"collective": "multiworker"},
+            r"ports take orders from whoever reaches them",
+            id="open ports",
+        ),
         pytest.param({"zzz": 3}, r"got zzz; see `make help`", id="far"),
         pytest.param({"AWS_SECRET": 3}, r"expected no secret", id="secret"),
     ],
