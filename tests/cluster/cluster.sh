@@ -85,5 +85,7 @@ clear_ruins() {
   rm -rf "$STATE"/{etcd,kubelet,pki,kubeconfig,load.*,bin/new,containerd/io.containerd.grpc.v1.cri} $RUN
 }
 
-# whether containerd has all of an image, unpacked
-complete() { client images check -q 2>/dev/null | grep -xF "$1" >/dev/null; }
+# the images of which containerd has all, unpacked; it fails where any is not to be read, and with -q it
+# names some that are not
+whole_images() { client images check 2>/dev/null | awk '$4 == "complete" && $NF == "true" { print $1 }' || true; }
+complete() { whole_images | grep -xF "$1" >/dev/null; }
