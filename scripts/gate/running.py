@@ -63,9 +63,11 @@ def run(
     reader.start()
     code: int | None = None
     try:
-        code = process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        _dump(set(_below()) - before, stacks)
+        while (code := process.poll()) is None and time.monotonic() - began < seconds:
+            _bury(process.pid)
+            time.sleep(0.2)
+        if code is None:
+            _dump(set(_below()) - before, stacks)
     finally:
         if code is None or not stays:
             end(set(_below()) - before)
@@ -94,6 +96,14 @@ def left() -> set[psutil.Process]:
 
 def _below() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
+
+
+def _bury(spared_pid: int) -> None:
+    """Wait for what was adopted and has ended: whoever asks by its number is told that it runs."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error, ChildProcessError):
+            if child.pid != spared_pid and child.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(child.pid, os.WNOHANG)
 
 
 def _show(process: subprocess.Popen[str], tail: deque[str]) -> None:
