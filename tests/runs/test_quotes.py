@@ -19,9 +19,10 @@ pytestmark = pytest.mark.usefixtures("one_home")
 
 @pytest.fixture(scope="module")
 def run(home: Path) -> dict[str, Any]:
-    """The only run of this file."""
+    """The only run of this file, measured by a quote before: submit does that for longer ones."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TALLY_HOME", str(home))
+        assert tally("quote", "cnn", *QUICK).returncode == 0
         return submit_json("cnn", *QUICK)
 
 
