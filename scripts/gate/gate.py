@@ -55,7 +55,7 @@ class Gate:
         print(f"\n=== {stage.name} (at most {seconds:.0f} s)", flush=True)
         ended = run(
             [*prefix, *stage.command], tree, given, seconds,
-            stacks=Path(f"{record}.stacks"), stays=stage.stays,
+            record=record, stays=stage.stays,
         )  # fmt: skip
         outcomes = read(record.read_text(encoding="utf-8", errors="replace").splitlines())
         return Result(stage.name, ended.seconds, ended.code, outcomes, tail=ended.tail)

@@ -40,7 +40,7 @@ def run(
     environment: Mapping[str, str],
     seconds: float,
     *,
-    stacks: Path | None = None,
+    record: Path | None = None,
     stays: bool = False,
 ) -> Ended:
     """Run to its end or its deadline.
@@ -48,7 +48,7 @@ def run(
     At the deadline every process that listens to SIGUSR1 writes its stacks, then all are ended.
 
     Args:
-        stacks: where processes write their stacks; shown at the deadline.
+        record: beside it processes write their stacks; shown at the deadline.
         stays: what it left running is left alone.
     """
     before = set(_below())
@@ -67,7 +67,7 @@ def run(
             _bury(process.pid)
             time.sleep(0.2)
         if code is None:
-            _dump(set(_below()) - before, stacks)
+            _dump(set(_below()) - before, record)
     finally:
         if code is None or not stays:
             end(set(_below()) - before)
@@ -113,7 +113,7 @@ def _show(process: subprocess.Popen[str], tail: deque[str]) -> None:
         tail.append(line.rstrip("\n"))
 
 
-def _dump(processes: set[psutil.Process], stacks: Path | None) -> None:
+def _dump(processes: set[psutil.Process], record: Path | None) -> None:
     lines = ["", "--- at the deadline these ran:"]
     for process in processes:
         with contextlib.suppress(psutil.Error, OSError):
@@ -122,8 +122,9 @@ def _dump(processes: set[psutil.Process], stacks: Path | None) -> None:
                 os.kill(process.pid, signal.SIGUSR1)
     print("\n".join(lines), flush=True)
     time.sleep(1.0)  # the stacks are being written
-    if stacks is not None and stacks.exists():
-        print(f"--- their stacks\n{stacks.read_text(errors='replace')}", flush=True)
+    for stacks in sorted(record.parent.glob(f"{record.name}.*.stacks")) if record else ():
+        if text := stacks.read_text(errors="replace"):
+            print(f"--- stacks of {stacks.suffixes[-2][1:]}\n{text}", flush=True)
 
 
 def _listens(pid: int) -> bool:

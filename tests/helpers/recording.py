@@ -29,7 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     path = os.environ.get(RECORD)
     if path is None:
         return
-    stacks = os.open(f"{path}.stacks", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    # a file each: what several write at once into one cannot be read
+    stacks = os.open(f"{path}.{os.getpid()}.stacks", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recording(Path(path)))
