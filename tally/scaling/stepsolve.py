@@ -22,8 +22,10 @@ SPAN = math.log(1e4)  # how far a coefficient may lie from its anchor
 GAMMA_PULL = 3.0
 LEAST_SECONDS = 1e-9
 LEAST_OWN = 0.005  # of a step: a difference that is less of it is no measurement of a pass
-# added to the anchor's logarithm of growth, with an exponent to begin with
-STARTS = ((0.0, 2.0), (1.0, 1.2), (-1.0, 5.0))
+# what is added to the logarithm of growth, an exponent, and whether syncing takes a pass at
+# least: a large exponent hides that much, and from the little that is waited for the search ends
+# where nothing grows
+STARTS = ((0.0, 2.0, False), (1.0, 1.2, False), (-1.0, 5.0, True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def solve(
     anchor: StepTime,
     pull: float,
     log2_share: float,
-    starts: Sequence[tuple[float, float]] = STARTS,
+    starts: Sequence[tuple[float, float, bool]] = STARTS,
 ) -> StepTime:
     """The coefficients that fit the rows best.
 
@@ -107,9 +109,13 @@ def solve(
     low, high = centre - SPAN, centre + SPAN
     low[6], high[6] = MIN_GAMMA, MAX_GAMMA
     best = None
-    for more, gamma in starts:
+    own = np.where(np.isnan(rows.own_seconds), rows.step_seconds, rows.own_seconds)
+    a_pass = math.log(max(float(np.median(own / rows.accumulation)), LEAST_SECONDS))
+    for more, gamma, is_hidden in starts:
         start = centre + np.array([0, 0, 0, more, 0, more, 0])
         start[6] = gamma
+        if is_hidden:
+            start[[2, 4]] = np.clip(a_pass, start[[2, 4]], high[[2, 4]])
         found = least_squares(residuals, start, bounds=(low, high), loss="soft_l1", max_nfev=200)
         if best is None or found.cost < best.cost:
             best = found
