@@ -8,8 +8,8 @@ from gate.stages import STAGES, Stage, cluster, pytest
 
 
 def parts(project: Path) -> list[Stage]:
-    """A file's slow tests, a file on the cluster, FOCUS: the one whose turn it is first."""
-    found = [STAGES["focus"]]
+    """A file's slow tests, a file on the cluster, FOCUS, properties: whose turn it is first."""
+    found = [STAGES["focus"], STAGES["properties"]]
     for path in sorted((project / "tests").rglob("test_*.py")):
         file, text = path.relative_to(project).as_posix(), path.read_text(encoding="utf-8")
         if path.parent.name == "cluster":

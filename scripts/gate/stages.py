@@ -44,6 +44,8 @@ def cluster(name: str, usual_seconds: float, marks: str, *files: str) -> Stage:
 
 
 BUILD = ("sh", "-c", "tests/cluster/ready.sh && tests/cluster/down.sh")
+FRESH = ("-n", "2", "--dist", "worksteal", "-m", "hypothesis and not slow")
+PROPERTIES = Stage("properties", (*PYTEST, *FRESH), 90, environment={"TALLY_FRESH": "1"})
 STATE = os.environ.get("STATE", "/var/cache/tally-cluster")
 KUBECTL = f"{STATE}/bin/kubectl"
 STAGES = {
@@ -58,6 +60,7 @@ STAGES = {
         pytest("faults", 180, "faults", "-n", "1"),
         Stage("cluster-up", ("tests/cluster/ready.sh",), 60, needs_root=True, stays=True),
         cluster("smoke", 420, "smoke"),
+        PROPERTIES,
         pytest("slow", 2400, "slow", "-n", "1"),
         Stage("focus", ("sh", "scripts/test-focus.sh"), 120),
         cluster("cluster", 1200, "not slow"),
@@ -66,5 +69,8 @@ STAGES = {
 }
 TEST = ("lint", "units", "timing")
 GATE = ("venv", "build", *TEST, "faults", "cluster-up", "smoke")
-FULL = ("venv", "build", *TEST, "faults", "slow", "focus", "cluster-up", "cluster", "cluster-slow")
+FULL = (
+    *("venv", "build", *TEST, "faults", "properties", "slow", "focus"),
+    *("cluster-up", "cluster", "cluster-slow"),
+)
 PLANS = {"test": TEST, "gate": GATE, "full": FULL}
