@@ -4,14 +4,19 @@ The kubelet's resource metrics give a container's CPU time since its start as a 
 working set as it was at that moment, each with a time of its own, every 15 seconds or so. So CPU is
 whole up to the last sample, whoever was away meanwhile, and only what is after it is estimated: at
 the rate between the last two samples, which is nearer to what a container does at its end than the
-mean of its life is. Memory is taken as straight from sample to sample, and as level before the
-first and after the last.
+mean of its life is; after one sample alone, at the mean since its containers' own starts, which
+leaves out how long their images were pulled. Memory is taken as straight from sample to sample, and
+as level before the first and after the last.
 """
 
 from dataclasses import dataclass, replace
 
 TRUNCATED_MICROSECONDS = 500_000
 """Kubernetes cuts the time of an end to whole seconds: on average it was half a second later."""
+
+ONE_LOOK_SECONDS = 2.0
+"""A pod's cgroup and its containers' are read one after the other: a counter that is a little lower
+so soon after is the other of the two, and no restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,7 @@ class Samples:
         counter_core_seconds: the last reading.
         cpu_core_seconds: used up to the last sample, from the container's start; over a restart of
             it, all that was read.
-        rate_cores: used between the last two samples; None after only one.
+        rate_cores: used between the last two samples; after only one what came with it, or None.
         memory_byte_seconds: held between the first and the last sample.
         first_working_set_bytes, working_set_bytes: in the first and the last sample.
         peak_working_set_bytes: the most in any sample: what was held for a moment between two is
@@ -55,6 +60,7 @@ def seen(
     at_microseconds: int,
     cpu_core_seconds_total: float,
     working_set_bytes: float,
+    rate_cores: float | None = None,
 ) -> Samples:
     """The state after one more sample of a container.
 
@@ -68,16 +74,17 @@ def seen(
         cpu_core_seconds_total: the counter. Of one container, or of a pod's own cgroup: in a sum
             over containers the restart of one would count the others twice.
         working_set_bytes: memory held at that moment.
+        rate_cores: what containers that run used in the mean, where that is known.
     """
     if state is None:
         return Samples(
             at_microseconds, at_microseconds, cpu_core_seconds_total, cpu_core_seconds_total,
-            None, 0.0, working_set_bytes, working_set_bytes, working_set_bytes,
+            rate_cores, 0.0, working_set_bytes, working_set_bytes, working_set_bytes,
         )  # fmt: skip
     seconds = (at_microseconds - state.at_microseconds) / 1e6
-    if seconds <= 0:
-        return state
     gained = cpu_core_seconds_total - state.counter_core_seconds
+    if seconds <= 0 or (gained < 0 and seconds < ONE_LOOK_SECONDS):
+        return state
     rate: float | None = gained / seconds
     if gained < 0:
         gained, rate = cpu_core_seconds_total, state.rate_cores

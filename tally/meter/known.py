@@ -185,7 +185,17 @@ class Known:
                 sample.at_microseconds,
                 sample.cpu_core_seconds,
                 sample.working_set_bytes,
+                sample.rate_cores,
             )
+
+    def nodes_with_young(self, since_microseconds: int) -> set[str]:
+        """Names of the nodes on which a pod lasts that was made after this."""
+        found = set()
+        for pod in self.pods.values():
+            made = microseconds(pod.object["metadata"].get("creationTimestamp")) or 0
+            if made > since_microseconds and not pod.has_ended and (node := self.node_of(pod)):
+                found.add(node.name)
+        return found
 
     def node_of(self, pod: KnownPod) -> KnownNode | None:
         """The node that a pod has or had; None where it is not known."""

@@ -5,21 +5,26 @@ the cluster; nodes/metrics can read metrics and nothing else.
 """
 
 import asyncio
+import math
 import os
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from tally.errors import SpecError
 from tally.kube.template import Object
 from tally.meter.credentials import login
 
 _CPU, _MEMORY = "pod_cpu_usage_seconds_total", "pod_memory_working_set_bytes"
+_CONTAINER_CPU = "container_cpu_usage_seconds_total"
+_CONTAINER_MEMORY = "container_memory_working_set_bytes"
+_CONTAINER_START = "container_start_time_seconds"
+_READ = (_CPU, _MEMORY, _CONTAINER_CPU, _CONTAINER_MEMORY, _CONTAINER_START)
 _AT_ONCE = 16
 _ANSWER_SECONDS = 5.0
 _LARGEST_BYTES = 16 << 20
@@ -29,13 +34,15 @@ _TLS = "TALLY_KUBELET_TLS"
 
 @dataclass(frozen=True, slots=True)
 class PodSample:
-    """One look at a pod's own cgroup.
+    """One look at a pod: at its own cgroup, or at its containers' where that says more.
 
     Attributes:
         namespace, name: of the pod.
         at_microseconds: when the kubelet looked, UTC on the node's clock.
         cpu_core_seconds: used since the pod began.
         working_set_bytes: of memory held then.
+        rate_cores: of the containers that run, each in the mean since its own start; None where
+            that is not told.
     """
 
     namespace: str
@@ -43,6 +50,7 @@ class PodSample:
     at_microseconds: int
     cpu_core_seconds: float
     working_set_bytes: float
+    rate_cores: float | None = None
 
 
 @dataclass
@@ -54,34 +62,70 @@ class _Silence:
     until_seconds: float
 
 
+@dataclass
+class _Told:
+    """What an answer says of a pod: of itself by name, and by container."""
+
+    own: dict[str, Sample] = field(default_factory=dict)
+    containers: dict[str, dict[str, Sample]] = field(default_factory=dict)
+
+
 def samples(text: str) -> list[PodSample]:
     """The pods of a kubelet's /metrics/resource, without those of which it says only half.
 
-    Nor those whose counter is 0: of these it only knows that their cgroup was empty when it was
-    made, and it looks again 10 to 20 s later. Their containers' own counters may be there by then,
-    but have neither init containers that have ended nor what was used before a restart.
+    A pod's own counter has what init containers used and what was used before a restart, but reads
+    0 until the kubelet has looked at the cgroup that it made, 10 to 20 s long; the counters of its
+    containers are there by then, and are at times newer. So the greater of both counts.
 
     Raises:
         ValueError: it is no such text.
     """
-    lines = [line for line in text.splitlines() if line.startswith((_CPU, _MEMORY))]
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    lines = [line for line in text.splitlines() if line.startswith(_READ)]
+    told: dict[tuple[str, str], _Told] = {}
     for family in text_string_to_metric_families("\n".join(lines) + "\n"):
         for sample in family.samples:
-            pod = found.setdefault((sample.labels["namespace"], sample.labels["pod"]), {})
-            pod[sample.name] = sample
-    return [
-        PodSample(
-            namespace,
-            name,
-            # one look has one time; the two differ where the kubelet looked between them
-            round(float(pod[_CPU].timestamp) * 1e6),
-            float(pod[_CPU].value),
-            float(pod[_MEMORY].value),
-        )
-        for (namespace, name), pod in found.items()
-        if _CPU in pod and _MEMORY in pod and pod[_CPU].value and pod[_CPU].timestamp is not None
-    ]
+            pod = told.setdefault((sample.labels["namespace"], sample.labels["pod"]), _Told())
+            container = sample.labels.get("container")
+            into = pod.own if container is None else pod.containers.setdefault(container, {})
+            into[sample.name] = sample
+    found = []
+    for (namespace, name), pod in told.items():
+        looks = [_look(pod.own, _CPU, _MEMORY), _of_containers(pod.containers.values())]
+        if known := [look for look in looks if look is not None and look[1]]:
+            at, cpu, _ = max(known, key=lambda look: look[1])
+            memory = max(look[2] for look in known)  # a container's lacks what the kernel holds
+            rate = _rate_cores(pod.containers.values())
+            found.append(PodSample(namespace, name, at, cpu, memory, rate))
+    return found
+
+
+_Look = tuple[int, float, float]  # microseconds, core-seconds, bytes
+
+
+def _look(told: Mapping[str, Sample], cpu: str, memory: str) -> _Look | None:
+    """One look's time and what it found: the two differ where the kubelet looked between them."""
+    if cpu not in told or memory not in told or (at := told[cpu].timestamp) is None:
+        return None
+    return round(float(at) * 1e6), float(told[cpu].value), float(told[memory].value)
+
+
+def _of_containers(containers: Iterable[Mapping[str, Sample]]) -> _Look | None:
+    """All of a pod's containers together, as of the latest look at one of them."""
+    looks = [_look(told, _CONTAINER_CPU, _CONTAINER_MEMORY) for told in containers]
+    whole = [look for look in looks if look is not None]
+    if not whole:
+        return None
+    return max(at for at, _, _ in whole), sum(c for _, c, _ in whole), sum(m for _, _, m in whole)
+
+
+def _rate_cores(containers: Iterable[Mapping[str, Sample]]) -> float | None:
+    rates = []
+    for told in containers:
+        if _CONTAINER_CPU in told and _CONTAINER_START in told:
+            cpu, began = told[_CONTAINER_CPU], float(told[_CONTAINER_START].value)
+            if cpu.timestamp is not None and float(cpu.timestamp) > began:
+                rates.append(float(cpu.value) / (float(cpu.timestamp) - began))
+    return sum(rates) if rates else None
 
 
 def trust() -> ssl.SSLContext:
@@ -113,14 +157,25 @@ def trust() -> ssl.SSLContext:
 
 @dataclass
 class Kubelets:
-    """Asks the kubelets of all nodes, at once but for those that have not answered for a while."""
+    """Asks the kubelets of all nodes, at once but for those that have not answered for a while.
+
+    Attributes:
+        usual_seconds: between two questions to a node.
+        often_seconds: the same where a pod is young; a kubelet itself looks each 10 s or so.
+    """
 
     usual_seconds: float = 15.0
+    often_seconds: float = 5.0
     _context: ssl.SSLContext = field(default_factory=trust)
     _silent: dict[str, _Silence] = field(default_factory=dict)
+    _asked: dict[str, float] = field(default_factory=dict)
 
-    async def look(self, nodes: Sequence[Object]) -> list[PodSample]:
-        """What the kubelets of these nodes say of their pods.
+    async def look(self, nodes: Sequence[Object], often: Collection[str] = ()) -> list[PodSample]:
+        """What the kubelets of these nodes say of their pods, of each whose time has come.
+
+        Args:
+            nodes: all that there are.
+            often: names of those that are asked more often.
 
         A node that does not answer within 5 s is left out, and after each further time is asked
         later, 5 minutes at most; it never holds up the others.
@@ -128,7 +183,13 @@ class Kubelets:
         names = {node["metadata"]["name"] for node in nodes}
         self._silent = {name: kept for name, kept in self._silent.items() if name in names}
         now = time.monotonic()
-        asked = [node for node in nodes if self._is_due(node["metadata"]["name"], now)]
+        self._asked = {name: at for name, at in self._asked.items() if name in names}
+        asked = [
+            node
+            for node in nodes
+            if self._is_due(node["metadata"]["name"], now, node["metadata"]["name"] in often)
+        ]
+        self._asked.update((node["metadata"]["name"], now) for node in asked)
         gate = asyncio.Semaphore(_AT_ONCE)
         token = login().token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -140,8 +201,12 @@ class Kubelets:
         """Nodes that did not answer when they were last asked, and why not."""
         return {name: kept.line for name, kept in self._silent.items()}
 
-    def _is_due(self, name: str, now: float) -> bool:
-        return name not in self._silent or self._silent[name].until_seconds <= now
+    def _is_due(self, name: str, now: float, is_often: bool) -> bool:
+        if name in self._silent:
+            return self._silent[name].until_seconds <= now
+        seconds = self.often_seconds if is_often else self.usual_seconds
+        # rounds come when they come: half of one early is nearer than half of one late
+        return now - self._asked.get(name, -math.inf) > seconds - self.often_seconds / 2
 
     async def _one(
         self, session: aiohttp.ClientSession, gate: asyncio.Semaphore, node: Object

@@ -1,7 +1,9 @@
 """Use from a counter that is read now and then: whole up to the last reading, whatever was lost."""
 
+import random
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +84,20 @@ def test_after_one_reading_the_end_goes_on_as_the_mean() -> None:
     assert cpu(after((15, 7.5, 0)), 5, 25) == pytest.approx(7.5 + 10 * 0.75)
 
 
+def test_after_one_reading_the_containers_own_mean_counts_where_it_is_told() -> None:
+    # ten seconds for the image, five of work: the mean of the pod's life would be a third of it
+    state = seen(None, 15 * SECOND, 5.0, 1e9, 1.0)
+    assert cpu(state, 0, 25) == pytest.approx(5 + 10)
+    later = seen(state, 25 * SECOND, 7.0, 1e9, 0.5)  # two readings know better
+    assert cpu(later, 0, 35) == pytest.approx(7 + 10 * 0.2)
+
+
+def test_the_other_cgroup_in_the_same_look_is_no_restart() -> None:
+    state = after((15, 5.0, 1e9), (15.3, 4.9, 1e9))
+    assert cpu(state, 0, 15) == pytest.approx(5)
+    assert cpu(after((16, 5.5, 1e9), state=state), 0, 16) == pytest.approx(5.5)
+
+
 def test_a_reading_later_than_the_cut_end_takes_nothing_back() -> None:
     state = after((15, 15.0, 0), (30.9, 30.9, 0))
     assert cpu(state, 0, 30.4) == pytest.approx(30.9)
@@ -125,3 +141,31 @@ def test_the_peak_is_the_highest_reading_wherever_it_was() -> None:
     what = used(after((0, 0, 3e8), (15, 1, 9e8), (30, 2, 1e8)), 0, 40 * SECOND)
     assert what is not None
     assert what.memory_peak_bytes == 900_000_000
+
+
+def test_short_lives_under_a_steady_load_are_nearly_right() -> None:
+    """A kubelet that looks at containers each 10 s and at a pod's own cgroup late at first; a meter
+    that asks each 5 s; ends cut to whole seconds."""
+    chance = random.Random(3)
+    short_used = short_billed = 0.0
+    for _ in range(200):
+        began, worked = chance.uniform(2, 12), chance.uniform(10, 60)
+        cores, end = chance.uniform(0.05, 2), began + worked
+        looks = np.arange(began + chance.uniform(0.5, 8), end, 10)
+        pod_looks = looks[looks > chance.uniform(10, 20)] + 0.01
+        state = None
+        for asked in np.arange(chance.uniform(0, 5), end, 5):
+            told = max((look for look in (*looks, *pod_looks) if look < asked), default=None)
+            if told is not None:
+                used_seconds = told - began
+                state = seen(state, round(told * SECOND), cores * used_seconds, 1e9, cores)
+        what = used(state, 0, int(end) * SECOND)
+        if what is None:
+            assert worked < 15
+            continue
+        if worked >= 30:
+            assert what.cpu_core_seconds == pytest.approx(cores * worked, rel=0.05)
+        else:
+            short_used += cores * worked
+            short_billed += what.cpu_core_seconds
+    assert short_billed == pytest.approx(short_used, rel=0.05)

@@ -4,6 +4,7 @@ import asyncio
 import datetime
 import ipaddress
 import itertools
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -94,21 +95,36 @@ async def says(request: web.Request) -> web.Response:
 def test_a_real_kubelets_answer_has_each_pod_once() -> None:
     (sample,) = samples(TEXT)
     assert (sample.namespace, sample.name) == ("default", "burns")
-    assert sample.at_microseconds == 1795576757086000
-    assert sample.cpu_core_seconds == pytest.approx(1.971505047)
+    # its containers were looked at 5 s after itself, and had used 0.51 core-seconds more
+    assert sample.at_microseconds == 1795576762416000
+    assert sample.cpu_core_seconds == pytest.approx(2.485033918)
     assert sample.working_set_bytes == 10448896
 
 
 def test_a_pod_of_which_only_half_is_said_is_left_out() -> None:
-    assert samples(TEXT.replace("pod_memory_working_set_bytes{", "another{")) == []
+    text = TEXT.replace("memory_working_set_bytes{", "another{")
+    assert samples(text) == []
+    assert samples(text.replace("pod_cpu_usage", "another")) == []
 
 
-def test_a_pod_at_whose_cgroup_it_has_not_looked_since_it_was_made_is_left_out() -> None:
+def test_a_pod_at_whose_cgroup_it_has_not_looked_yet_is_what_its_containers_are() -> None:
     text = (KUBELETS / "new-pod.txt").read_text()  # burns-1 has used 2.1 core-seconds, 39 MB
     assert 'pod_cpu_usage_seconds_total{namespace="default",pod="burns-1"} 0 ' in text
-    (sample,) = samples(text)
-    assert (sample.name, sample.at_microseconds) == ("burns-0", 1796075135868000)
-    assert (sample.cpu_core_seconds, sample.working_set_bytes) == (5.4273797, 40214528)
+    old, new = samples(text)
+    assert (old.name, old.at_microseconds) == ("burns-0", 1796075135868000)
+    assert (old.cpu_core_seconds, old.working_set_bytes) == (5.4273797, 40214528)
+    assert (new.name, new.at_microseconds) == ("burns-1", 1796075135877000)
+    assert new.cpu_core_seconds == pytest.approx(2.025696543 + 0.052759188)
+    assert new.working_set_bytes == 36450304 + 3055616
+    # main since its start at …130.230, wait since …130.075
+    assert new.rate_cores == pytest.approx(2.025696543 / 5.647 + 0.052759188 / 5.799, rel=1e-3)
+
+
+def test_neither_a_pod_nor_a_container_that_reads_nought_is_a_sample() -> None:
+    text = (KUBELETS / "new-pod.txt").read_text()
+    lines = [line for line in text.splitlines() if 'pod="burns-0"' not in line]
+    nought = [re.sub(r"} [0-9.e+]+ (\d+)$", r"} 0 \1", line) for line in lines]
+    assert samples("\n".join(nought)) == []
 
 
 @pytest.mark.parametrize("text", ["", "nonsense\n", "pod_cpu_usage_seconds_total 1 2\n"])
@@ -179,6 +195,24 @@ def test_a_node_that_does_not_answer_holds_nobody_up_and_is_asked_less_and_less(
             assert not kubelets.silent()
 
     asyncio.run(look())
+
+
+def test_a_node_with_a_young_pod_is_asked_more_often(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(kubelet.time, "monotonic", lambda: clock[0])
+
+    async def look() -> list[int]:
+        kubelets = Kubelets(_context=ssl.create_default_context(cafile=str(certificate)))
+        asked = []
+        async with serving(certificate, says) as port:
+            for young in (set(), set(), {"node-0"}, {"node-0"}, set(), set(), set()):
+                asked.append(len(await kubelets.look([node("node-0", port)], young)))
+                clock[0] += kubelets.often_seconds
+        return asked
+
+    assert asyncio.run(look()) == [1, 0, 1, 1, 0, 0, 1]
 
 
 def test_an_answer_without_end_is_cut_off(
