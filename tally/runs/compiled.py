@@ -2,8 +2,8 @@
 
 One source serves both engines. Kubeflow's local runner gets the pipeline as it is written. For a
 cluster its function is traced once more, and each task gets what the source left open:
-kfp-kubernetes works on tasks, and some of it the local runner must not see (it would retry a step
-that failed on bad input, and warn of every request and limit).
+kfp-kubernetes works on tasks, and some of it the local runner must not see (it would warn of every
+request and limit).
 """
 
 import functools

@@ -11,7 +11,6 @@ from tally.machines.files import VARIABLE
 from tally.runs.placement import COMPONENTS_IMAGE, Placement
 from tally.scaling.rightsizing import Requests
 
-RETRIES = 2
 CONDUCTOR_STEP = "train"
 CATALOGUE_STEPS = ("plan", "train")
 _SECRET_KEYS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
@@ -86,7 +85,12 @@ def _sized(needs: Needs, size: Requests | None) -> Needs:
 
 
 def set_limits(task: Any, step: str, size: Requests | None = None) -> None:
-    """Requests and limits where the source gives none, time-out, retries.
+    """Requests and limits where the source gives none, and a time-out.
+
+    No retries: Kubeflow's own manifests give every pod two where it was lost (evicted, its node
+    gone) and none where its program failed. A policy of the task's would be merged into that one:
+    its backoff is waited out before a failure is told, and its longest duration counts from the
+    start of the first try. KFP knows no other policy.
 
     Args:
         size: of past lives, in place of the usual.
@@ -104,8 +108,6 @@ def set_limits(task: Any, step: str, size: Requests | None = None) -> None:
         getattr(task, f"set_{what}_limit")(usual[1])
     if "activeDeadlineSeconds" not in task.platform_config.get("kubernetes", {}):
         kubernetes.set_timeout(task, needs.timeout_seconds)
-    if task._task_spec.retry_policy is None:
-        task.set_retry(RETRIES, "30s", 2.0, "300s")
 
 
 def set_place(
