@@ -75,6 +75,11 @@ class Bill:
     confirmed: bool = True
     unpriced: tuple[str, ...] = ()
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the run has ended in the ledger: all its rows are closed."""
+        return self.state != "running"
+
     def as_json(self) -> dict[str, Any]:
         """The bill as JSON's types; amounts are numbers, in USD."""
         plain = {name: getattr(self, name) for name in self.__slots__ if name not in _LISTS}

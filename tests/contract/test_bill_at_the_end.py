@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def meter(
 
         def created(server: Replay) -> None:
             run_id = list(server.runs)[-1]
-            meter.ledger.put_new_runs([run(run_id)])
+            ended = {"state": "succeeded", "ended_at_microseconds": NOON}
+            meter.ledger.put_new_runs([run(run_id, **ended)])
             meter.ledger.write_usage(life(f"pod-{run_id}", NOON - HOUR, NOON, run_id=run_id))
 
         replay.created = created
@@ -45,6 +47,50 @@ def test_it_ends_with_the_meters_bill(run_tally, replay: Replay, meter: Meter) -
     assert "Bill of" in done.out
     (total,) = re.findall(r"total[ │]+\$([\d.]+)", done.out)
     assert float(total) == pytest.approx(float(meter.ledger.bill(run_id).total_usd), abs=0.01)
+
+
+def test_a_bill_is_waited_for_until_the_meter_has_closed_the_run(
+    run_tally, replay: Replay, meter: Meter
+) -> None:
+    made, created = [], replay.created
+
+    def still_runs(server: Replay) -> None:
+        created(server)
+        run_id = list(server.runs)[-1]
+        meter.ledger.update_run(run_id, state="running", ended_at_microseconds=None)
+        made.append(threading.Timer(4.0, closes, [run_id]))
+        made[-1].start()
+
+    def closes(run_id: str) -> None:
+        late = life(f"late-{run_id}", NOON - HOUR, NOON, run_id=run_id)
+        meter.ledger.write_usage(late)  # of a pod whose end came after Kubeflow's
+        meter.ledger.update_run(run_id, state="succeeded", ended_at_microseconds=NOON)
+
+    replay.created = still_runs
+    done = run_tally("submit", "cnn", "--json")
+    made[0].join()
+    assert done.code == 0, done.err
+    said, bill = json.loads(done.out), meter.ledger.bill(replay.the_run()["run_id"])
+    assert said["bill_is_final"] is True
+    assert said["cost_usd"] == float(bill.total_usd)
+
+
+def test_a_run_that_is_not_closed_in_time_has_a_bill_so_far(
+    run_tally, replay: Replay, meter: Meter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = replay.created
+
+    def still_runs(server: Replay) -> None:
+        created(server)
+        run_id = list(server.runs)[-1]
+        meter.ledger.update_run(run_id, state="running", ended_at_microseconds=None)
+
+    replay.created = still_runs
+    monkeypatch.setattr(ending, "FINAL_SECONDS", 1.5)
+    done = run_tally("submit", "cnn")
+    assert done.code == 0, done.err
+    assert "so far: the meter has not closed the run" in done.out
+    assert json.loads(run_tally("submit", "cnn", "--json").out)["bill_is_final"] is False
 
 
 def test_so_it_does_where_it_failed(run_tally, replay: Replay, meter: Meter) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from tally.runs.kubeflow.words import log_reason
 
 SCHEMA = 1
 BILL_SECONDS = 10.0
+FINAL_SECONDS = 45.0  # the meter looks for ended runs each 10 to 30 s
+_FINAL_LOOK_SECONDS = 1.0
+_FINAL_SAID_SECONDS = 3.0
 _EXIT_CODES = {"succeeded": 0, "skipped": 0, "failed": 1, "cancelled": 130, "running": 0}
 _LOGS = 3  # how many failed pods' logs are looked through for a reason
 
@@ -29,7 +33,7 @@ class Ended:
         state: "succeeded", "failed", "cancelled", "skipped", or "running" where it was left so.
         error: for a failed run, which step and why.
         bill: what the meter has, None where there is none.
-        bill_note: why there is none, and how to see it.
+        bill_note: why there is none, or why it is not final yet, and how to see it.
     """
 
     run_id: str
@@ -104,6 +108,8 @@ def _print_bill(end: Ended) -> None:
     from tally.reports.text import bill_table
 
     Console().print(bill_table(end.bill))
+    if end.bill_note:
+        print(end.bill_note)
 
 
 def _document(end: Ended) -> dict[str, Any]:
@@ -116,6 +122,7 @@ def _document(end: Ended) -> dict[str, Any]:
         "error": end.error,
         "link": end.link,
         "bill": None if end.bill is None else end.bill.as_json(),
+        "bill_is_final": end.bill is not None and end.bill.is_final,
     }
 
 
@@ -158,10 +165,31 @@ def _root_driver(run: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _bill(run_id: str) -> tuple[Bill | None, str]:
+    """The bill, once the meter has closed the run; the one so far where that takes too long."""
     try:
         meter = MeterClient.from_environment()
         if meter is None:
             return None, f"bill: set TALLY_METER_URL, then `make bill RUN={run_id}`"
-        return meter.bill(run_id, seconds=BILL_SECONDS), ""
+        bill = _final(meter, run_id)
     except TallyError as error:
         return None, f"{error} (`make bill RUN={run_id}` shows the bill later)"
+    if bill.is_final:
+        return bill, ""
+    return bill, (
+        f"so far: the meter has not closed the run within {FINAL_SECONDS:.0f} s; "
+        f"`make bill RUN={run_id}` shows its final bill later"
+    )
+
+
+def _final(meter: MeterClient, run_id: str) -> Bill:
+    began, said = time.monotonic(), False
+    while not (bill := meter.bill(run_id, seconds=BILL_SECONDS)).is_final:
+        waited = time.monotonic() - began
+        if waited > FINAL_SECONDS:
+            break
+        if waited > _FINAL_SAID_SECONDS and not said:
+            said = True
+            print("the run has ended; waiting for the meter to close its last rows "
+                  f"(at most {FINAL_SECONDS:.0f} s)", file=sys.stderr)  # fmt: skip
+        time.sleep(_FINAL_LOOK_SECONDS)
+    return bill
