@@ -33,6 +33,7 @@ class _Seen:
         workflow: its Workflow's name, where a pod told it.
         over: that the cluster has it as ended: since when that is known, and how.
         failed: by task, of its last try, when that began and whether it failed.
+        lives: by task, the uids of its pods; a retry of Kubeflow's has the same names again.
     """
 
     record: RunRecord
@@ -42,6 +43,7 @@ class _Seen:
     workflow: str = ""
     over: tuple[int, State | None] | None = None
     failed: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    lives: dict[str, set[str]] = field(default_factory=dict)
 
 
 class Runs:
@@ -145,9 +147,12 @@ def _see(seen: _Seen, pod: KnownPod, now: int) -> None:
         seen.over = None
     meta = pod.object["metadata"]
     seen.workflow = seen.workflow or (meta.get("labels") or {}).get(WORKFLOW_LABEL, "")
-    if not pod.has_ended or not pod.object["spec"] or GANG in (meta.get("labels") or {}):
-        return  # a worker's end is its conductor's matter
+    if not pod.object["spec"] or GANG in (meta.get("labels") or {}):
+        return  # a worker's life and end are its conductor's matter
     task = _TRY.sub("", (meta.get("annotations") or {}).get(_NODE_NAME) or meta["name"])
+    seen.lives.setdefault(task, set()).add(meta["uid"])
+    if not pod.has_ended:
+        return
     began = pod.rows[0].start_microseconds
     if began >= seen.failed.get(task, (0, False))[0]:
         seen.failed[task] = began, pod.object["status"].get("phase") == "Failed"
@@ -156,6 +161,9 @@ def _see(seen: _Seen, pod: KnownPod, now: int) -> None:
 def _now(seen: _Seen, now: int) -> RunRecord:
     """The record as it should be; the same one where nothing has changed."""
     record = seen.record
+    lives = max(map(len, seen.lives.values()), default=1)
+    if lives > record.attempt:  # never fewer: a meter that began anew has not seen the first
+        record = replace(record, attempt=lives)
     ended = record.ended_at_microseconds
     if ended is not None and seen.lasted_microseconds > ended + _ABOUT_MICROSECONDS:
         seen.over = None

@@ -105,5 +105,9 @@ def write(ledger: Ledger, batch: Batch) -> None:
     ledger.write_usage(batch.usage[key] for key in sorted(batch.usage))
     ledger.write_events(batch.events[key] for key in sorted(batch.events))
     for run_id, record in sorted(batch.changed.items()):
-        ended = record.ended_at_microseconds
-        ledger.update_run(run_id, state=record.state, ended_at_microseconds=ended)
+        ledger.update_run(
+            run_id,
+            state=record.state,
+            ended_at_microseconds=record.ended_at_microseconds,
+            attempt=record.attempt,
+        )

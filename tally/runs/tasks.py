@@ -18,6 +18,7 @@ _MACHINES, _MACHINES_FOLDER = "tally-machines", "/etc/tally/machines"
 _FIELDS = {
     "TALLY_RUN_ID": "metadata.labels['pipeline/runid']",
     "TALLY_POD": "metadata.name",
+    "TALLY_POD_UID": "metadata.uid",
     "TALLY_HOST": "status.podIP",
     "TALLY_ARGO_NODE": "metadata.annotations['workflows.argoproj.io/node-name']",
 }

@@ -185,19 +185,21 @@ class Conductor:
 
     def _changed(self, change: WorkerChange) -> None:
         """A worker's process or pod began, waits, or ended."""
-        self._rows.change(change, replacement=self._trained)
+        force = self._workforce
+        replaces = self._trained and force.is_replacement(change.worker)
+        self._rows.change(change, replacement=replaces)
         match change.state:
             case "started":
-                self._workforce.started(change)
+                force.started(change)
             case "pending":
-                self._workforce.waits(change)
+                force.waits(change)
             case "ended":
-                self._workforce.alive.pop(change.uid, None)
+                force.alive.pop(change.uid, None)
                 self._coordinator.gone(change.worker, change.uid)
                 if self._stop_at is None and not self._finished:
                     self._ended(change)
         if self.limiter:
-            self.limiter.account.held(self._workforce.held())
+            self.limiter.account.held(force.held())
 
     def _ended(self, change: WorkerChange) -> None:
         """A worker that is still wanted is replaced; one that was taken away, where that pays."""

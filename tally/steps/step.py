@@ -6,9 +6,10 @@ A step knows its run from the environment that submit gives it:
     TALLY_SUBMIT_PID                                the process that it must not outlive
     TALLY_CLOCK_OFFSET_MICROSECONDS                 the run's clock
 
-In a pod there is no submit: log and events are what the pod writes, the attempt is what
-TALLY_ARGO_NODE counts, else the first. TALLY_METER_URL there is the meter that hears of them too
-(outbox.py); what the pod used it sees by itself. The user's own files come in TALLY_USER_FILES.
+In a pod there is no submit: log and events are what the pod writes, the attempt is what the store
+says of TALLY_POD_UID where it matters, else what TALLY_ARGO_NODE counts. TALLY_METER_URL there is
+the meter that hears of them too (outbox.py); what the pod used it sees by itself. The user's own
+files come in TALLY_USER_FILES.
 """
 
 import contextlib
@@ -107,12 +108,14 @@ class Step:
 
 
 @contextlib.contextmanager
-def step(name: str, cores: float | None = None) -> Iterator[Step]:
+def step(name: str, cores: float | None = None, *, counts_lives: bool = False) -> Iterator[Step]:
     """Run a step's work inside this block.
 
     Args:
         name: of the step.
         cores: held while it lasts; None for all of the machine, 0 where only its workers hold any.
+        counts_lives: in a pod it goes on where another life of it ended: which one this is, the
+            store knows (lives.py).
 
     Raises:
         SystemExit: the work failed or was ended; the reason is in the run's events.
@@ -127,8 +130,13 @@ def step(name: str, cores: float | None = None) -> Iterator[Step]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # submit passes on what a terminal sends
     if submit:
         lifeline.end_with(int(submit))
-    first = attempt_of(os.environ.get("TALLY_ARGO_NODE", ""))
-    attempt = int(os.environ.setdefault("TALLY_ATTEMPT", str(first)))
+    untold = ""
+    if "TALLY_ATTEMPT" not in os.environ:
+        first = attempt_of(os.environ.get("TALLY_ARGO_NODE", ""))
+        if counts_lives:
+            first, untold = _life(run_id, name, first)
+        os.environ["TALLY_ATTEMPT"] = str(first)
+    attempt = int(os.environ["TALLY_ATTEMPT"])
     os.environ.setdefault("TALLY_PIPELINE", "train")
     recorder = Recorder()
     outbox = None if submit else _outbox(run_id)
@@ -146,6 +154,8 @@ def step(name: str, cores: float | None = None) -> Iterator[Step]:
     code = 1
     try:
         here.event("step_started")
+        if untold:
+            here.event("note", message=untold)
         userfile.unpack()
         yield here
         here.event("step_ended", tensorflow_imported="tensorflow" in sys.modules)
@@ -169,6 +179,19 @@ def step(name: str, cores: float | None = None) -> Iterator[Step]:
             print(missing, file=sys.stderr, flush=True)
     if code:
         sys.exit(code)
+
+
+def _life(run_id: str, name: str, first: int) -> tuple[int, str]:
+    """Which life of the step this pod is, and what went wrong in finding out."""
+    uid = os.environ.get("TALLY_POD_UID")
+    if not uid or not os.environ.get("TALLY_STORE"):
+        return first, ""
+    from tally.steps import lives
+
+    try:
+        return lives.count(run_id, name, uid), ""
+    except (TallyError, OSError) as error:
+        return first, f"which life of {name} this is was not found ({error}); it counts as {first}"
 
 
 def attempt_of(argo_node: str) -> int:

@@ -60,7 +60,7 @@ def run(
     Raises:
         SystemExit: training failed or was ended; told in the run's events.
     """
-    with step("train", cores=0) as here:
+    with step("train", cores=0, counts_lives=True) as here:
         if why := passed(spec):
             return _nothing(here, why)
         asked = Spec.model_validate(spec)

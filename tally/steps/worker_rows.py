@@ -22,7 +22,7 @@ class Rows(Protocol):
 
         Args:
             change: what happened.
-            replacement: training has begun before: its start is a restart.
+            replacement: it starts because one that trained has ended: its start is a restart.
         """
 
     def work(self, workers: Iterable[str], generation: int) -> None:

@@ -48,6 +48,7 @@ class Workforce:
         self._waiting = ""  # which worker, and why
         self._moving = False  # whether workers of an earlier Job live
         self._enlarged = 0  # a worker's memory since the first OOM kill, bytes
+        self._died: set[str] = set()  # names whose next life replaces one that was still wanted
         self.alive: dict[str, str] = {}
         self.queue_until: float | None = None
         self.deaths = 0
@@ -56,6 +57,12 @@ class Workforce:
         """A worker's process or pod runs."""
         self.alive[change.uid] = change.worker
         self.queue_until = None
+        self._died.discard(change.worker)
+
+    def is_replacement(self, worker: str) -> bool:
+        """Whether a worker that starts now does so because one that was still wanted has ended;
+        who is added by a resize does not."""
+        return worker in self._died
 
     def waits(self, change: WorkerChange) -> None:
         """A worker has no place yet.
@@ -84,6 +91,7 @@ class Workforce:
             raise RunError(f"train: expected the gang to live, got {change.reason}; `make resume`")
         if not self.wanted([change.worker]):
             return
+        self._died.add(change.worker)
         if change.cause == "oom" and self._given_more(change):
             return
         self.deaths += 1
@@ -103,6 +111,8 @@ class Workforce:
         if more:
             self._enlarged = more
             self._machine_types.append(self.kind)
+            move = len(self._machine_types) - 1
+            self._died.update(f"{move}.{index}" for index in range(self.target))
             self._moving = bool(self.alive)
             if not self.alive:  # else Kubernetes would start the killed one again beside them
                 self._gang.finish_move()

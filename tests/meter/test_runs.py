@@ -17,9 +17,15 @@ NOW = created(STEP) + 60 * SECOND
 
 
 def step(
-    uid: str, *, phase: str = "Succeeded", of_try: int = 0, later: int = 0, **meta: Any
+    uid: str,
+    *,
+    phase: str = "Succeeded",
+    of_try: int = 0,
+    later: int = 0,
+    task: str = "measure",
+    **meta: Any,
 ) -> Any:
-    node_name = f"w(0).root(0).measure(0).executor({of_try})"
+    node_name = f"w(0).root(0).{task}(0).executor({of_try})"
     annotations = STEP["metadata"]["annotations"] | {"workflows.argoproj.io/node-name": node_name}
     begun = f"2026-11-23T19:0{2 + later}:39Z"
     pod = recorded(
@@ -43,7 +49,7 @@ def knowing(*pods: Any) -> Known:
 
 def test_a_run_begins_with_its_first_pod_and_is_its_namespaces() -> None:
     runs = Runs(value_of_hour_usd=7.0)
-    ((record,), changed) = looked(runs, knowing(step("a"), step("b")), NOW)
+    ((record,), changed) = looked(runs, knowing(step("a"), step("b", task="other")), NOW)
     assert changed == []
     assert (record.id, record.state, record.engine) == (RUN, "running", "cluster")
     assert (record.team, record.pipeline) == ("kubeflow", "lab-three-steps")
@@ -152,6 +158,8 @@ def test_a_pod_that_came_after_it_was_asked_for_is_of_a_retry() -> None:
     runs, known = closing(step("a"))
     runs.over(Run("kubeflow", RUN), "failed", created(STEP) + 5 * SECOND)
     known.see_pod(step("b", later=1), NOW, gone=False)
+    _, (record,) = looked(runs, known, NOW)
+    assert (record.state, record.attempt) == ("running", 2)
     assert looked(runs, known, NOW) == ([], []) and not runs.is_closing
 
 
@@ -177,3 +185,29 @@ def test_a_run_whose_pods_are_still_there_after_weeks_does_not_begin_anew() -> N
     restarted = Runs()
     restarted.recall([closed], NOW + WEEKS, {RUN})
     assert looked(restarted, known, NOW + WEEKS) == ([], [])
+
+
+def test_each_life_of_a_step_is_an_attempt_whatever_its_pods_are_named() -> None:
+    runs, known = Runs(), knowing(step("a", phase="Failed"))
+    ((begun,), changed) = looked(runs, known, NOW)
+    assert (begun.attempt, changed) == (1, [])
+    known.see_pod(step("other", task="other"), NOW, gone=False)
+    assert looked(runs, known, NOW) == ([], [])
+    # Kubeflow's retry: the same Argo node, "(0)" again
+    known.see_pod(step("b", phase="Running", later=1), NOW, gone=False)
+    assert [record.attempt for record in looked(runs, known, NOW)[1]] == [2]
+    known.see_pod(step("c", of_try=1, phase="Running", later=2), NOW, gone=False)  # Argo's own
+    assert [record.attempt for record in looked(runs, known, NOW)[1]] == [3]
+    assert looked(runs, known, NOW) == ([], [])
+
+
+def test_a_meter_that_begins_anew_takes_no_attempt_back() -> None:
+    runs = Runs()
+    looked(runs, knowing(step("a", phase="Failed"), step("b", phase="Running", later=1)), NOW)
+    record = RunRecord(
+        id=RUN, pipeline="p", state="running", created_at_microseconds=created(STEP),
+        value_of_hour_usd=1.0, engine="cluster", team="kubeflow", attempt=3,
+    )  # fmt: skip
+    anew = Runs()
+    anew.recall([record], NOW)
+    assert looked(anew, knowing(step("b", phase="Running", later=1)), NOW) == ([], [])

@@ -76,6 +76,7 @@ def test_every_step_knows_its_run_its_pod_and_its_store(made: Compiled, step: st
     assert fields == {
         "TALLY_RUN_ID": "metadata.labels['pipeline/runid']",
         "TALLY_POD": "metadata.name",
+        "TALLY_POD_UID": "metadata.uid",
         "TALLY_HOST": "status.podIP",
         "TALLY_ARGO_NODE": "metadata.annotations['workflows.argoproj.io/node-name']",
     }

@@ -1,7 +1,13 @@
 """What a step knows from its pod."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from tally.steps import lives
 from tally.steps.step import attempt_of
 
 
@@ -17,3 +23,49 @@ from tally.steps.step import attempt_of
 )
 def test_the_attempt_is_what_argo_counted(node: str, attempt: int) -> None:
     assert attempt_of(node) == attempt
+
+
+def test_lives_are_told_apart_by_the_uids_of_their_pods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALLY_STORE", str(tmp_path))
+    assert lives.count("run-a", "train", "uid-1") == 1
+    assert lives.count("run-a", "train", "uid-1") == 1  # its process began anew
+    assert lives.count("run-a", "train", "uid-2") == 2
+    assert lives.count("run-b", "train", "uid-3") == 1
+    assert lives.count("run-a", "train", "uid-4") == 3
+
+
+def _told(tmp_path: Path, **environment: str) -> str:
+    """What a step in a pod says it is."""
+    code = """
+from tally.steps.step import step
+with step("train", cores=0, counts_lives=True) as here:
+    print("attempt", here.attempt, here.start_phase)
+"""
+    (tmp_path / "pod").mkdir(exist_ok=True)
+    given = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("TALLY_")},
+        "TALLY_RUN_ID": "run-a", "TALLY_HOME": str(tmp_path / "pod"),
+        "TALLY_ARGO_NODE": "cnn-x(0).root(0).train(0).executor(0)", **environment,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=given, capture_output=True, text=True, timeout=60,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_retry_of_kubeflows_is_another_life_under_the_same_names(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    first = _told(tmp_path, TALLY_STORE=store, TALLY_POD_UID="uid-1")
+    assert "attempt 1 startup" in first
+    assert "attempt 2 restart" in _told(tmp_path, TALLY_STORE=store, TALLY_POD_UID="uid-2")
+
+
+def test_a_store_that_does_not_answer_ends_no_step_before_it_begins(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    told = _told(tmp_path, TALLY_STORE=str(tmp_path / "file"), TALLY_POD_UID="uid-1")
+    assert "attempt 1 startup" in told
+    assert "which life of train this is was not found" in told
