@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from tally.buckets import endpoints
 from tally.errors import RunError
 from tally.kube.cluster import Cluster, own_namespace
 from tally.kube.gang import KubernetesGang
@@ -14,7 +15,7 @@ from tally.machines.catalogue import machine
 from tally.scaling.rightsizing import WORKER, Requests
 
 _STORE = ("TALLY_STORE", "TALLY_USER_FILES", "AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")
+_ENDPOINTS = (*endpoints.NAMES, "STORAGE_EMULATOR_HOST")
 _LASTING = ("persistentVolumeClaim", "hostPath", "nfs", "csi", "secret", "configMap")
 _NOT_OURS = ("/var/run/secrets/", "/var/run/argo", "/argo", "/kfp")
 
@@ -129,7 +130,8 @@ def owner_of(pod: Object) -> Object:
 def like_own_pod(pod: Object) -> dict[str, Any]:
     """What workers take over from the conductor's pod, as fields of WorkerTemplate.
 
-    Its image, and what leads to the store: environment, credentials, volumes that outlive a pod.
+    Its image, and what leads to the store: environment, credentials, volumes that outlive a pod. Of
+    candidates for the store's server they get the one that this step has taken.
     """
     container = _main(pod)
     entries = container.get("env") or []
@@ -143,6 +145,8 @@ def like_own_pod(pod: Object) -> dict[str, Any]:
         for entry in entries
         if entry["name"].startswith(_STORE) and entry.get("value")
     }
+    if environment.pop(endpoints.VARIABLE, ""):
+        environment |= {name: os.environ[name] for name in endpoints.NAMES if name in os.environ}
     secrets = pod["spec"].get("imagePullSecrets") or []
     return {
         "image": container["image"],

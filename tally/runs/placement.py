@@ -6,7 +6,7 @@
     TALLY_STORE_SECRET        a Secret with accesskey and secretkey, for s3://
     TALLY_STORE_CLAIM         the volume's claim, where TALLY_STORE is a path
     AWS_ENDPOINT_URL, AWS_REGION
-                              of that store, as pods reach it
+                              of that store, as pods reach it; KFP's own is found by each step
     TALLY_POD_METER_URL       the meter, as pods reach it; TALLY_METER_URL is from this machine
 
 No credentials are among them: pods get those by the names of Secrets.
@@ -19,16 +19,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tally import __version__, content
+from tally.buckets import endpoints
 from tally.errors import SpecError
 from tally.storage import CloudPath, location
 
 COMPONENTS_IMAGE = f"tally:{__version__}"  # what a compiled pipeline has another for
-_OWN_STORE = {
-    "TALLY_STORE": "s3://mlpipeline/tally",
-    # KFP's manifests keep this name whichever server is behind it
-    "AWS_ENDPOINT_URL": "http://minio-service.kubeflow:9000",
-}
-_OWN_SECRET = "mlpipeline-minio-artifact"  # noqa: S105  its name
+_OWN_STORE = "s3://mlpipeline/tally"
+_OWN_SECRET = "mlpipeline-minio-artifact"  # noqa: S105  KFP's manifests keep it for any server
 _OF_STORE = ("TALLY_STORE", "AWS_ENDPOINT_URL", "AWS_REGION")
 _IMAGE = re.compile(r"[\w][\w.\-/:]*(@sha256:[0-9a-f]{64})?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -72,7 +69,7 @@ def placement(environment: Mapping[str, str]) -> Placement:
         content=content.tag_of(),
         pull_secrets=tuple(name.strip() for name in pulled if name.strip()),
         environment={
-            **(_OWN_STORE if own else {name: given[name] for name in _OF_STORE if name in given}),
+            **_store(given),
             **({"TALLY_METER_URL": meter} if meter else {}),
         },
         store_secret=given.get("TALLY_STORE_SECRET", _OWN_SECRET if own else ""),
@@ -90,6 +87,13 @@ def placement(environment: Mapping[str, str]) -> Placement:
     _require_url("TALLY_POD_METER_URL", placed.environment.get("TALLY_METER_URL", ""))
     _require_store(placed.environment["TALLY_STORE"], placed.store_claim)
     return placed
+
+
+def _store(given: Mapping[str, str]) -> dict[str, str]:
+    """What of these settings leads pods to the store; candidates where none says where KFP's is."""
+    if "TALLY_STORE" not in given and "AWS_ENDPOINT_URL" not in given:
+        return {"TALLY_STORE": _OWN_STORE, endpoints.VARIABLE: " ".join(endpoints.KUBEFLOWS)}
+    return {"TALLY_STORE": _OWN_STORE, **{n: given[n] for n in _OF_STORE if n in given}}
 
 
 def _require_url(setting: str, url: str) -> None:

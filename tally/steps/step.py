@@ -10,6 +10,7 @@ In a pod there is no submit: log and events are what the pod writes, the attempt
 says of TALLY_POD_UID where it matters, else what TALLY_ARGO_NODE counts. TALLY_METER_URL there is
 the meter that hears of them too (outbox.py); what the pod used it sees by itself. The user's own
 files come in TALLY_USER_FILES.
+Where the store's server is left open, the first of TALLY_STORE_ENDPOINTS with an address is taken.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tally import clock, events, lifeline, storage, userfile
+from tally.buckets import endpoints
 from tally.costing.documents import finite
 from tally.costing.quotes import RunEvent
 from tally.costing.usage import Phase
@@ -157,6 +159,7 @@ def step(name: str, cores: float | None = None, *, counts_lives: bool = False) -
         if untold:
             here.event("note", message=untold)
         userfile.unpack()
+        endpoints.use_first_there()
         yield here
         here.event("step_ended", tensorflow_imported="tensorflow" in sys.modules)
         code = 0
@@ -189,6 +192,7 @@ def _life(run_id: str, name: str, first: int) -> tuple[int, str]:
     from tally.steps import lives
 
     try:
+        endpoints.use_first_there()
         return lives.count(run_id, name, uid), ""
     except (TallyError, OSError) as error:
         return first, f"which life of {name} this is was not found ({error}); it counts as {first}"

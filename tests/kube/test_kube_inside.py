@@ -1,9 +1,11 @@
 """A conductor's own pod says what its workers look like."""
 
+import copy
 from typing import Any
 
 import pytest
 
+from tally.buckets import endpoints
 from tally.kube.ended import conductors_ended
 from tally.kube.here import is_here
 from tally.kube.inside import like_own_pod, owner_of, store_ports
@@ -61,6 +63,22 @@ def test_workers_take_over_the_image_and_what_leads_to_the_store() -> None:
     (volume,) = like["volumes"]
     assert (volume.name, volume.path, volume.read_only) == ("store", "/store", False)
     assert volume.source == {"persistentVolumeClaim": {"claimName": "store"}}
+
+
+def test_workers_get_the_store_that_the_step_has_taken_and_may_reach_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pod = copy.deepcopy(POD)
+    both = "http://seaweedfs.kubeflow:8333 http://minio-service.kubeflow:9000"
+    pod["spec"]["containers"][1]["env"].append({"name": "TALLY_STORE_ENDPOINTS", "value": both})
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "")  # as it was, afterwards
+    monkeypatch.setenv("TALLY_STORE_ENDPOINTS", both)
+    endpoints.use_first_there(has_address=lambda host: host == "minio-service.kubeflow")
+    assert like_own_pod(pod)["environment"] == {
+        "TALLY_STORE": "s3://bucket",
+        "AWS_ENDPOINT_URL": "http://minio-service.kubeflow:9000",
+    }
+    assert store_ports() == (443, 9000)
 
 
 def test_the_gang_belongs_to_the_workflow_without_being_controlled_by_it() -> None:

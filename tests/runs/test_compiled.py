@@ -88,6 +88,12 @@ def test_every_step_knows_its_run_its_pod_and_its_store(made: Compiled, step: st
     }
     environment = environment_of(containers[step])
     assert environment["TALLY_STORE"] == "s3://mlpipeline/tally"
+    # Kubeflow 2.17 has no minio-service any more: each step finds out which of them is there
+    assert environment["TALLY_STORE_ENDPOINTS"].split() == [
+        "http://seaweedfs.kubeflow:8333",
+        "http://minio-service.kubeflow:9000",
+    ]
+    assert "AWS_ENDPOINT_URL" not in environment
     assert environment["TALLY_PIPELINE"] == made.name
     assert len(environment["TALLY_EXPECTED_CONTENT"]) == 16
     assert containers[step]["image"] == DIGEST
@@ -193,6 +199,22 @@ def test_settings_reach_every_step(tmp_path: Path) -> None:
         assert settings[step]["secretAsEnv"][0]["secretName"] == "objects"
         pulled = [entry["secretName"] for entry in settings[step]["imagePullSecret"]]
         assert pulled == ["one", "two"]
+
+
+def test_an_endpoint_without_a_store_is_that_of_kubeflows_own_bucket() -> None:
+    placed = placement({"AWS_ENDPOINT_URL": "http://objects.kubeflow:80", "AWS_REGION": "eu"})
+    assert placed.environment == {
+        "TALLY_STORE": "s3://mlpipeline/tally",
+        "AWS_ENDPOINT_URL": "http://objects.kubeflow:80",
+        "AWS_REGION": "eu",
+    }
+    assert placed.store_secret == "mlpipeline-minio-artifact"
+    with pytest.raises(SpecError, match="AWS_ENDPOINT_URL: expected an address"):
+        placement({"AWS_ENDPOINT_URL": "objects:80"})
+
+
+def test_a_store_of_ones_own_has_no_candidates() -> None:
+    assert placement({"TALLY_STORE": "s3://ours"}).environment == {"TALLY_STORE": "s3://ours"}
 
 
 def test_a_store_on_a_volume_is_mounted_into_every_step() -> None:
