@@ -77,6 +77,12 @@ def host_of(endpoint: str) -> str:
     return urlsplit(endpoint).hostname or ""
 
 
+def port_of(endpoint: str) -> int:
+    """Of a URL; that of its scheme where it has none."""
+    parts = urlsplit(endpoint)
+    return parts.port or (80 if parts.scheme == "http" else 443)
+
+
 def _looked_up(
     hosts: Sequence[str], has_address: Callable[[str], bool], seconds: float
 ) -> dict[str, bool]:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from tally.buckets import endpoints
 from tally.errors import RunError
@@ -94,10 +93,7 @@ def own_address() -> str:
 def store_ports() -> tuple[int, ...]:
     """Those that workers reach their store at: that of https, and of an endpoint given by name."""
     given = (os.environ.get(name) for name in _ENDPOINTS)
-    urls = [urlsplit(url) for url in given if url]
-    return tuple(
-        sorted({443} | {url.port or (80 if url.scheme == "http" else 443) for url in urls})
-    )
+    return tuple(sorted({443} | {endpoints.port_of(url) for url in given if url}))
 
 
 def own_pod(cluster: Cluster) -> Object:

@@ -36,9 +36,10 @@ def findings(
         reached: list[Cluster] = []
         yield from looked([Check("Kubernetes", lambda: _reach(reached, environment))], seconds)
         if reached:
-            from tally.runs.doctor_kubernetes import checks as kubernetes_checks
+            from tally.runs import doctor_kubernetes, doctor_store
 
-            checks += kubernetes_checks(reached[0], environment)
+            checks += doctor_kubernetes.checks(reached[0], environment)
+            checks += doctor_store.checks(reached[0], environment)
     elif kubeflow:
         remedy = "set KUBECONFIG to have rights, nodes and images looked at"
         yield Finding("Kubernetes", False, "no kubeconfig", remedy, needed=False)

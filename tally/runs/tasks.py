@@ -13,7 +13,7 @@ from tally.scaling.rightsizing import Requests
 
 CONDUCTOR_STEP = "train"
 CATALOGUE_STEPS = ("plan", "train")
-_SECRET_KEYS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+SECRET_KEYS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
 _MACHINES, _MACHINES_FOLDER = "tally-machines", "/etc/tally/machines"
 _FIELDS = {
     "TALLY_RUN_ID": "metadata.labels['pipeline/runid']",
@@ -141,6 +141,6 @@ def set_place(
     if placed.pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(placed.pull_secrets))
     if placed.store_secret:
-        kubernetes.use_secret_as_env(task, placed.store_secret, _SECRET_KEYS)
+        kubernetes.use_secret_as_env(task, placed.store_secret, SECRET_KEYS)
     if placed.store_claim:
         kubernetes.mount_pvc(task, placed.store_claim, placed.environment["TALLY_STORE"])
