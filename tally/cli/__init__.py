@@ -24,9 +24,8 @@ app.add_typer(schedule.app, name="schedule")
 def main() -> NoReturn:
     """Run the command; errors are one line on stderr."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
+        code = app(standalone_mode=False)  # typer turns Ctrl-C into 130; commands return None
+        sys.exit(code or 0)
     except TallyError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
