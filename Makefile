@@ -5,7 +5,7 @@
 	test test-full test-deps test-slow test-cluster test-cluster-slow test-ruins test-focus lint bench cluster-up cluster-down images \
 	export-focus deploy undeploy schedule \
 	lock venv venv-dev clean
-VALUES := MODEL TO DATA PIPELINE SET RUN ACCURACY AGAIN YES WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT CRON OVERLAY IMAGES WAIT FORCE STAGES BASE REGISTRY PUSH ACCELERATOR BUILDER ROUNDS SEED
+VALUES := MODEL TO DATA PIPELINE SET RUN ACCURACY AGAIN YES WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT CRON OVERLAY IMAGES WAIT FORCE STAGES BASE REGISTRY PUSH ACCELERATOR BUILDER ROUNDS SEED PROBE
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 unexport MAKEFLAGS MFLAGS
@@ -53,7 +53,7 @@ compile: venv ## Kubeflow IR YAML: PIPELINE=cnn
 	@$(TALLY) compile
 schedule: venv ## run a pipeline again and again on a cluster: PIPELINE=cnn CRON="0 0 3 * * *" [SET=…]
 	@$(TALLY) schedule
-doctor: venv ## what is missing on this machine and of its cluster, with the remedy
+doctor: venv ## what is missing on this machine and of its cluster, with the remedy [PROBE=1: a pod lists the store]
 	@$(TALLY) doctor
 
 test: venv-dev ## all checks that need no root and no network, in ten minutes [STAGES="lint units timing …"]

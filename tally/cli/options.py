@@ -44,6 +44,12 @@ ConfirmOption = Annotated[
         help="ask from here on",
     ),
 ]
+ProbeOption = Annotated[
+    bool,
+    typer.Option(
+        "--probe", envvar="PROBE", help="list the store from a pod, which is removed again; 60 s"
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", envvar="JSON", help="print JSON")]
 
 

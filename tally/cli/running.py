@@ -15,6 +15,7 @@ from tally.cli.options import (
     EngineOption,
     JsonOption,
     PipelineArgument,
+    ProbeOption,
     RunArgument,
     SettingsOption,
     YesOption,
@@ -185,12 +186,12 @@ def compile_(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(probe: ProbeOption = False) -> None:
     """Say what is missing on this machine and of its cluster, a line each, with the remedy."""
     from tally.runs.doctor import findings
 
     bad = False
-    for finding in findings():
+    for finding in findings(probe=probe):
         bad = bad or (finding.needed and not finding.good)
         print(finding.line())
     sys.exit(1 if bad else 0)

@@ -17,6 +17,18 @@ _LOST_NODE_SECONDS = 10
 Object = dict[str, Any]
 """An object as the API server reads it."""
 
+POD_SECURITY: Object = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY: Object = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
@@ -204,13 +216,8 @@ def pod_spec(
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "nodeSelector": {**template.node_selector, **_accelerator_labels(template.accelerator)},
         "tolerations": _tolerations(template),
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,  # else nobody but root could read the Secret's file
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        # else nobody but root could read the Secret's file
+        "securityContext": {**POD_SECURITY, "fsGroup": USER},
         "containers": [
             {
                 "name": "worker",
@@ -221,11 +228,7 @@ def pod_spec(
                 "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
                 "resources": resources(template),
                 "terminationMessagePolicy": "FallbackToLogsOnError",
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": CONTAINER_SECURITY,
                 "volumeMounts": [
                     {"name": v.name, "mountPath": v.path, "readOnly": v.read_only} for v in volumes
                 ],
@@ -267,6 +270,13 @@ def _environment(template: WorkerTemplate, coordinator: str, prefix: str) -> lis
         {"name": "TALLY_TOKEN_FILE", "value": f"{TOKEN_FOLDER}/token"},
         {"name": "TALLY_CACHE", "value": "/cache"},
         {"name": "TALLY_METRICS_PORT", "value": str(METRICS_PORT)},
+        *entries(template),
+    ]
+
+
+def entries(template: WorkerTemplate) -> list[Object]:
+    """The template's own environment."""
+    return [
         *({"name": name, "value": value} for name, value in template.environment.items()),
         *(
             {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}

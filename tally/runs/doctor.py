@@ -17,10 +17,14 @@ __all__ = ["Finding", "findings"]
 NEEDED_BYTES = 3 * 10**9
 
 
-def findings() -> Iterator[Finding]:
-    """Look at everything: this machine first, then what the environment says of a cluster."""
+def findings(*, probe: bool = False) -> Iterator[Finding]:
+    """Look at everything: this machine first, then what the environment says of a cluster.
+
+    Args:
+        probe: then make a pod there that lists the store, and remove it again.
+    """
     yield from _of_this_machine()
-    yield from doctor_cluster.findings()
+    yield from doctor_cluster.findings(probe=probe)
 
 
 def _of_this_machine() -> Iterator[Finding]:

@@ -18,14 +18,16 @@ _SECONDS = 4.0
 
 
 def findings(
-    environment: Mapping[str, str] = os.environ, seconds: float = SECONDS
+    environment: Mapping[str, str] = os.environ, seconds: float = SECONDS, *, probe: bool = False
 ) -> Iterator[Finding]:
     """Look at everything that the environment names, all at once; one line where it names nothing.
 
     Args:
         environment: KFP_HOST and so on, KUBECONFIG, TALLY_METER_URL, TALLY_PROMETHEUS, TALLY_STORE.
         seconds: for Kubernetes to answer, then for everything together.
+        probe: then make a pod that looks at the store from inside; it has a minute of its own.
     """
+    reached: list[Cluster] = []
     checks = doctor_services.checks(environment)
     kubeflow, kubernetes = bool(environment.get("KFP_HOST", "").strip()), _is_known(environment)
     if kubeflow or kubernetes:
@@ -33,7 +35,6 @@ def findings(
     if kubeflow:
         checks.insert(0, Check("Kubeflow Pipelines", lambda: kubeflow_pipelines(environment)))
     if kubernetes:
-        reached: list[Cluster] = []
         yield from looked([Check("Kubernetes", lambda: _reach(reached, environment))], seconds)
         if reached:
             from tally.runs import doctor_kubernetes, doctor_store
@@ -47,6 +48,12 @@ def findings(
         remedy = "set KFP_HOST to submit to one, KUBECONFIG to have it looked at"
         yield Finding("cluster", False, "no KFP_HOST and no kubeconfig", remedy, needed=False)
     yield from looked(checks, seconds)
+    if probe and reached:
+        from tally.runs import doctor_probe
+
+        yield from doctor_probe.findings(reached[0], environment)
+    elif probe:
+        yield Finding("probe", False, "no Kubernetes to make a pod in", "set KUBECONFIG")
 
 
 def _is_known(environment: Mapping[str, str]) -> bool:

@@ -62,15 +62,28 @@ def rights(cluster: Cluster, environment: Mapping[str, str]) -> Iterator[Finding
         remedy = "set KFP_NAMESPACE to where runs' pods are, or make deploy OVERLAY=…"
         yield Finding("namespace", False, f"{namespace} is not there", remedy)
         return
-    given = environment.get("KFP_SERVICE_ACCOUNT", "").strip()
-    accounts = (given,) if given else (*_KUBEFLOW_ACCOUNTS, ours.account)
-    account = _first_there(cluster, namespace, accounts)
+    account = account_of(cluster, environment)
     if not account:
-        found = f"none of {', '.join(accounts)} in {namespace}"
+        found = f"none of {', '.join(_accounts(environment))} in {namespace}"
         remedy = "make deploy OVERLAY=…, or set KFP_SERVICE_ACCOUNT to that of runs"
         yield Finding("service account", False, found, remedy)
         return
     yield _of_rights(cluster, namespace, account, ours)
+
+
+def account_of(cluster: Cluster, environment: Mapping[str, str]) -> str:
+    """As whom runs' pods are, "" where there is nobody.
+
+    Raises:
+        Refused: the API server does not answer.
+    """
+    return _first_there(cluster, namespace_of(environment), _accounts(environment))
+
+
+def _accounts(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """As whom they may be."""
+    given = environment.get("KFP_SERVICE_ACCOUNT", "").strip()
+    return (given,) if given else (*_KUBEFLOW_ACCOUNTS, shipped(ROLE_FILE).account)
 
 
 def _first_there(cluster: Cluster, namespace: str, accounts: Sequence[str]) -> str:

@@ -33,8 +33,10 @@ class ApiServer:
         objects: by path; a list's path gives those with the label selector that is asked for.
         bound: "namespace/account" → the rules of the Role that it is bound to.
         caller: who asks, of whom `selfsubjectreviews` tells.
-        forbidden: paths (of reviews: their kind) that are answered 403.
+        forbidden: paths, kinds, or "METHOD kind" that are answered 403.
         hanging: paths that are not answered until the test is over.
+        status: of a pod that is made, each time that it is looked at.
+        made: the pods that were made, as they were asked for.
     """
 
     objects: dict[str, Any] = field(default_factory=dict)
@@ -42,6 +44,8 @@ class ApiServer:
     caller: str = "admin"
     forbidden: set[str] = field(default_factory=set)
     hanging: set[str] = field(default_factory=set)
+    status: Callable[[], dict[str, Any]] = dict
+    made: list[dict[str, Any]] = field(default_factory=list)
     version: str = "v1.34.4"
     over: threading.Event = field(default_factory=threading.Event)
     port: int = 0
@@ -57,7 +61,7 @@ class ApiServer:
         kind = path.rpartition("/")[2]
         if path in self.hanging:
             self.over.wait(30)
-        if path in self.forbidden or kind in self.forbidden:
+        if {path, kind, f"{method} {kind}"} & self.forbidden:
             return 403, {"reason": "Forbidden", "message": "no"}
         if path == "/version":
             return 200, {"gitVersion": self.version}
@@ -66,7 +70,14 @@ class ApiServer:
         if kind in _REVIEWS:
             assert method == "POST"
             return 201, {"status": {"allowed": self._is_allowed(json.loads(body)["spec"])}}
+        if method == "POST" and kind == "pods":
+            return self._make_pod(path, json.loads(body))
+        if method == "DELETE":
+            gone = self.objects.pop(path, None)
+            return (200, gone) if gone else (404, {"reason": "NotFound", "message": "gone"})
         found = self.objects.get(path)
+        if found in self.made:
+            return 200, {**found, "status": self.status()}
         if found is None and kind in ("nodes", "pods"):
             found = []
         if found is None:
@@ -77,6 +88,12 @@ class ApiServer:
             wanted = [o for o in labelled if not value or o["metadata"]["labels"][key] == value]
             return 200, {"items": wanted}
         return 200, found
+
+    def _make_pod(self, path: str, pod: dict[str, Any]) -> tuple[int, Any]:
+        pod["metadata"]["uid"] = f"uid-{len(self.made)}"
+        self.made.append(pod)
+        self.objects[f"{path}/{pod['metadata']['name']}"] = pod
+        return 201, pod
 
     def _is_allowed(self, spec: dict[str, Any]) -> bool:
         user, asked = spec.get("user", self.caller), spec["resourceAttributes"]
@@ -123,7 +140,7 @@ def serving(api: ApiServer) -> Iterator[ApiServer]:
                 self.end_headers()
                 self.wfile.write(json.dumps(said).encode())
 
-        do_GET = do_POST = handle_any
+        do_GET = do_POST = do_DELETE = handle_any
 
         def log_message(self, *_: object) -> None: ...
 
