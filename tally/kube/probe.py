@@ -19,10 +19,12 @@ from tally.kube.template import (
     entries,
     resources,
 )
+from tally.oneline import one_line
 
 PROBE = "tally.dev/probe"
 COMMAND = ("python", "-m", "tally.buckets.probing", "/dev/termination-log")
 _LOOK_SECONDS = 0.5
+_WORDS = 500
 _REQUEST_SECONDS = 5.0
 _LIFE_SECONDS = 60  # after which Kubernetes ends it itself
 
@@ -201,4 +203,4 @@ def _last_line(pod: Object) -> str:
 
 
 def _line(text: str) -> str:
-    return "".join(filter(str.isprintable, " ".join(text.split())))
+    return one_line(text, _WORDS)

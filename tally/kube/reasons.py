@@ -7,6 +7,7 @@ from typing import Any
 
 from tally.kube.quantities import quantity
 from tally.kube.template import Object
+from tally.oneline import one_line
 from tally.training.gang import Cause, WorkerChange
 
 _BY_CONDITION: Mapping[str, Cause] = {
@@ -74,7 +75,7 @@ def change(pod: Object, at_microseconds: int, *, gone: bool = False) -> WorkerCh
             **known,
             state="ended",
             cause=cause,
-            reason=reason[:_WORDS],
+            reason=one_line(reason, _WORDS),
             exit_code=(ended or {}).get("exitCode"),
             memory_limit_bytes=int(quantity(limit)) if (limit := _memory_limit(pod)) else 0,
         )
@@ -85,7 +86,7 @@ def change(pod: Object, at_microseconds: int, *, gone: bool = False) -> WorkerCh
         **known,
         state="pending",
         cause=cause,
-        reason=reason[:_WORDS],
+        reason=one_line(reason, _WORDS),
         fatal=cause == "image",
     )
 
@@ -109,7 +110,8 @@ def job_failure(job: Object) -> str:
     """Why the Job ended without success, in Kubernetes' words: "" where it did not."""
     for condition in (job.get("status") or {}).get("conditions") or []:
         if condition["type"] in ("Failed", "FailureTarget") and condition["status"] == "True":
-            return f"{condition.get('reason', '')}: {condition.get('message', '')}"[:_WORDS]
+            told = f"{condition.get('reason', '')}: {condition.get('message', '')}"
+            return one_line(told, _WORDS)
     return ""
 
 
@@ -147,7 +149,7 @@ def _end(pod: Object, ended: Object) -> tuple[Cause, str]:
     number = ended.get("signal") or (code - 128 if code > 128 else 0)
     if number:
         return "signal", _signal(number) + deleted
-    last = " ".join((ended.get("message") or "").split())[-200:]
+    last = "" if _is_of_log(pod) else ended.get("message") or ""
     return "exit", f"exit code {code}" + (f": {last}" if last and code else "") + deleted
 
 
@@ -167,6 +169,15 @@ def _condition(status: Object, kind: str, value: str) -> Object | None:
         if condition["type"] == kind and condition["status"] == value:
             return dict(condition)
     return None
+
+
+def _is_of_log(pod: Object) -> bool:
+    """Whether a container's last words are the end of its log, which is no reason: it may be about
+    anything."""
+    for container in pod["spec"].get("containers", []):
+        if container.get("name") == "worker":
+            return bool(container.get("terminationMessagePolicy") == "FallbackToLogsOnError")
+    return False
 
 
 def _memory_limit(pod: Object) -> str:

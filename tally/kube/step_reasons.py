@@ -8,13 +8,15 @@ import base64
 import gzip
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tally.kube.manifests import GANG
+from tally.kube.manifests import COORDINATOR_LOST, GANG
 from tally.kube.podnames import is_driver, pod_names
 from tally.kube.reasons import change
 from tally.kube.template import Object
+from tally.oneline import one_line
 from tally.scaling.rightsizing import after_oom_bytes
 from tally.training.gang import WorkerChange
 
@@ -24,6 +26,7 @@ _NO_REASON = re.compile(
     r"child '|Error \(exit code \d+\)$|No more retries left|PodInitializing$|ContainerCreating$"
 )
 _WORDS = 400
+_OF_ITSELF = ("", "exit", "signal")  # of a pod that is being deleted: it was asked to go
 
 
 def step_reasons(pods: Sequence[Object], workflows: Sequence[Object] = ()) -> dict[str, str]:
@@ -36,14 +39,50 @@ def step_reasons(pods: Sequence[Object], workflows: Sequence[Object] = ()) -> di
     found: dict[str, str] = {}
     for workflow in workflows:
         found.update(_of_nodes(workflow))
+    own: dict[str, str] = {}
+    gangs: dict[str, list[Object]] = defaultdict(list)
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp"))):
-        names = pod_names(pod)
-        if reason := _of_pod(pod):
-            who = "driver: " if is_driver(pod) else ""
-            if GANG in (pod["metadata"].get("labels") or {}):
-                who = f"worker {names.worker}: "
-            found[names.step] = f"{who}{reason}"[:_WORDS]
+        step = pod_names(pod).step
+        if GANG in (pod["metadata"].get("labels") or {}):
+            gangs[step].append(pod)
+        elif reason := _of_pod(pod):
+            own[step] = f"{'driver: ' if is_driver(pod) else ''}{reason}"
+    for step in {**own, **gangs}:
+        if told := _first(own.get(step, ""), _of_gang(gangs.get(step, []))):
+            found[step] = one_line(told, _WORDS)
     return found
+
+
+def _first(own: str, gang: str) -> str:
+    """Of a conductor's reason and its gang's. What ended the conductor ends its workers; where it
+    ended by itself it says why in its log, and it may well be what became of them."""
+    if own and gang and own.startswith("exit code"):
+        return f"{own}, after {gang}"
+    return own or gang
+
+
+def _of_gang(pods: Sequence[Object]) -> str:
+    """Why a gang's workers wait or failed: what came first. That their conductor was gone counts
+    only where nothing else does."""
+    ended, waiting, orphaned = [], "", ""
+    for pod in pods:
+        if not (reason := _of_pod(pod)):
+            continue
+        worker, life = pod_names(pod).worker, end_of(pod)
+        if life.exit_code == COORDINATOR_LOST:
+            orphaned = "the conductor's pod was gone"
+        elif life.state != "ended":
+            waiting = f"worker {worker}: {reason}"
+        elif life.cause not in _OF_ITSELF or not pod["metadata"].get("deletionTimestamp"):
+            ended.append((_finished(pod), f"worker {worker}: {reason}"))
+    return min(ended)[1] if ended else waiting or orphaned
+
+
+def _finished(pod: Object) -> str:
+    """When its first container ended, as Kubernetes writes times; late where none says so."""
+    states = (one.get("state") or {} for one in pod["status"].get("containerStatuses") or [])
+    told = [(state.get("terminated") or {}).get("finishedAt") for state in states]
+    return min(filter(None, told), default="~")
 
 
 def _of_pod(pod: Object) -> str:
@@ -123,7 +162,7 @@ def _of_nodes(workflow: Object) -> dict[str, str]:
             continue
         driver = re.sub(r"\(\d+\)$", "", str(node.get("displayName") or "")).endswith("-driver")
         step = pod_names(_pod_of(name, str(node.get("name") or ""), driver=driver)).step
-        found[step] = f"{'driver: ' if driver else ''}{message}"[:_WORDS]
+        found[step] = one_line(f"{'driver: ' if driver else ''}{message}", _WORDS)
     return found
 
 

@@ -227,7 +227,6 @@ def pod_spec(
                 "env": _environment(template, coordinator, prefix),
                 "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
                 "resources": resources(template),
-                "terminationMessagePolicy": "FallbackToLogsOnError",
                 "securityContext": CONTAINER_SECURITY,
                 "volumeMounts": [
                     {"name": v.name, "mountPath": v.path, "readOnly": v.read_only} for v in volumes

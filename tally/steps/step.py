@@ -169,7 +169,7 @@ def step(name: str, cores: float | None = None, *, counts_lives: bool = False) -
         code = _failed(here, str(error), error.exit_code)
     except BaseException as error:
         traceback.print_exc()
-        remedy = f"see `make logs RUN={run_id} STEP={name}`"
+        remedy = f"see `make logs RUN={run_id} STEP={name}`" if submit else "see its pod's log"
         code = _failed(here, f"{name}: {type(error).__name__}: {error}; {remedy}", 1)
     finally:
         recorder.close(work, clock.now_microseconds())

@@ -13,7 +13,7 @@ from tally.kube.reasons import change, from_events, is_certain, job_failure, wor
     [
         ("placed", "pending", "", "", None),
         ("running", "started", "", "", None),
-        ("exit-3", "ended", "exit", "exit code 3: a last word", 3),
+        ("exit-3", "ended", "exit", "exit code 3", 3),  # not its log's last word
         ("exit-75", "ended", "exit", "exit code 75", 75),
         ("killed", "ended", "signal", "SIGKILL", 137),
         ("deleted", "ended", "signal", "SIGTERM; its pod was deleted", 143),
@@ -107,6 +107,16 @@ def test_events_explain_what_the_status_does_not() -> None:
     assert from_events(told, events).reason == "FailedMount: no disk"
     unplaced = change(recorded("unschedulable"), 0)
     assert from_events(unplaced, events) == unplaced
+
+
+def test_last_words_that_a_program_left_for_kubernetes_are_told_and_those_of_its_log_not() -> None:
+    pod = recorded("exit-3")
+    ended = {"exitCode": 3, "message": "\x1b[1;31mno room\x1b[0m\n on the volume"}
+    pod = with_status(pod, containerStatuses=[{"name": "worker", "state": {"terminated": ended}}])
+    (worker,) = pod["spec"]["containers"]
+    assert change(pod, 0).reason == "exit code 3"
+    worker["terminationMessagePolicy"] = "File"
+    assert change(pod, 0).reason == "exit code 3: no room on the volume"
 
 
 def test_a_workers_name_has_the_move_before_its_index() -> None:

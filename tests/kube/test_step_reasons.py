@@ -125,6 +125,50 @@ def test_a_gangs_worker_is_named() -> None:
     assert reason.startswith("worker 0: Unschedulable: 0/1 nodes are available")
 
 
+def ended_at(name: str, second: int, **ended: Any) -> dict[str, Any]:
+    """A gang's pod that ended so."""
+    pod = recorded(name)
+    state = {"terminated": {"finishedAt": f"2026-11-23T19:30:{second:02d}Z", **ended}}
+    statuses = [{"name": "worker", "state": state}]
+    return with_status(pod, phase="Failed", conditions=[], containerStatuses=statuses)
+
+
+def conductor(**ended: Any) -> dict[str, Any]:
+    labels = {**EXECUTOR["metadata"]["labels"], "tally.dev/step": "train"}
+    meta = {**EXECUTOR["metadata"], "labels": labels}
+    return {**failed(state("main", terminated=ended)), "metadata": meta}
+
+
+ORPHAN = {"exitCode": 75, "message": "on. You may see slightly different numerical results"}
+
+
+def test_what_ended_the_conductor_is_told_and_not_that_its_workers_missed_it() -> None:
+    orphan = ended_at("exit-75", 20, **ORPHAN)
+    killed = conductor(exitCode=137, reason="Error")
+    assert step_reasons([killed, orphan]) == {"train": "SIGKILL"}
+    assert step_reasons([orphan]) == {"train": "the conductor's pod was gone"}
+
+
+def test_the_first_of_a_gangs_ends_counts() -> None:
+    oom = ended_at("killed", 10, exitCode=137, reason="OOMKilled")
+    later = ended_at("killed", 12, exitCode=1)
+    orphan = ended_at("exit-75", 5, **ORPHAN)
+    (reason,) = step_reasons([later, oom, orphan]).values()
+    assert reason.startswith("worker 0: OOMKilled")
+
+
+def test_a_conductor_that_ended_by_itself_says_why_in_its_log() -> None:
+    oom = ended_at("killed", 10, exitCode=137, reason="OOMKilled")
+    (reason,) = step_reasons([conductor(exitCode=1), oom]).values()
+    # begins as what has to be looked up in a log does
+    assert reason.startswith("exit code 1, after worker 0: OOMKilled")
+
+
+def test_a_worker_that_was_asked_to_go_is_no_reason() -> None:
+    assert step_reasons([recorded("deleted")]) == {}
+    assert list(step_reasons([recorded("evicted")])) == ["train"]
+
+
 def test_the_newest_attempt_that_has_a_reason_is_told() -> None:
     def at(minute: int, **status: Any) -> dict[str, Any]:
         meta = {**EXECUTOR["metadata"], "creationTimestamp": f"2026-11-23T19:{minute:02d}:00Z"}

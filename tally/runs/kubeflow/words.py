@@ -3,6 +3,8 @@
 import json
 import re
 
+from tally.oneline import one_line
+
 _WORDS = 300
 _INNERMOST = ("ResourceNotFoundError: ", "Invalid input error: ", "Already exist error: ",
               "InternalServerError: ", "BadRequestError: ")  # fmt: skip
@@ -59,7 +61,7 @@ def log_reason(text: str) -> str:
         or (said[-1] if said else "")
         or next((m[2] for m in map(_KLOG.match, reversed(lines)) if m and m[1] in "EF"), "")
     )
-    return " ".join(found.split())[:_WORDS]
+    return one_line(found, _WORDS)
 
 
 def _failed_event(line: str) -> str:
