@@ -58,7 +58,7 @@ def told(uid: str, **fields: object) -> Usage:
 
 def test_everything_comes_back_as_the_ledger_has_it(meter: Meter, token_file: Path) -> None:
     client = client_of(meter.url + "/", token_file)
-    quote = Quote(run_id=RUN, made_at_microseconds=1, low_usd=1, expected_usd=2, high_usd=3)
+    quote = Quote(run_id=RUN, made_at_microseconds=START, low_usd=1, expected_usd=2, high_usd=3)
     event = RunEvent(run_id=RUN, at_microseconds=NOON, kind="resize", facts={"workers": 2})
     assert client.quote(RUN) is None
     client.post_quote(quote)

@@ -97,13 +97,15 @@ class ClusterLedger:
             with writing(self.engine) as connection:
                 connection.execute(tables.insert_new(dialect, tables.runs), values)
 
-    def usage_of_pods(self, pod_uids: Iterable[str]) -> list[Usage]:
-        """Rows of these pods as written, not merged."""
+    def usage_of_pods(self, pod_uids: Iterable[str], source: Source | None = None) -> list[Usage]:
+        """Rows of these pods as written, not merged, of one source or of all."""
         found: list[Usage] = []
-        uids = sorted(set(pod_uids))
+        query, uids = _all_of_usage(), sorted(set(pod_uids))
+        if source is not None:
+            query = query.where(tables.usage.c.source == source)
         for index in range(0, len(uids), CHUNK):
             some = tables.usage.c.pod_uid.in_(uids[index : index + CHUNK])
-            found += self._usage(_all_of_usage().where(some))
+            found += self._usage(query.where(some))
         return found
 
     def open_usage(self, source: Source = "pod") -> list[Usage]:

@@ -100,15 +100,16 @@ def as_quote(row: Iterable[Any]) -> Quote:
     return Quote(**dict(zip(_QUOTE_NAMES, row, strict=True)))
 
 
-def event_values(event: RunEvent) -> Values:
-    """One row of `events`, the same for every write of the same event."""
+def event_id(event: RunEvent) -> str:
+    """The same for every write of the same event."""
     facts = json.dumps(dict(event.facts), sort_keys=True)
     key = "|".join((event.run_id, str(event.at_microseconds), event.kind, event.step, facts))
-    return {
-        **asdict(event),
-        "facts": dict(event.facts),
-        "event_id": str(uuid.uuid5(_NAMESPACE, key)),
-    }
+    return str(uuid.uuid5(_NAMESPACE, key))
+
+
+def event_values(event: RunEvent) -> Values:
+    """One row of `events`."""
+    return {**asdict(event), "facts": dict(event.facts), "event_id": event_id(event)}
 
 
 def as_event(row: Iterable[Any]) -> RunEvent:

@@ -11,6 +11,7 @@ from tally.costing import tables
 from tally.costing.bill import Bill
 from tally.costing.cluster_ledger import CHUNK, ClusterLedger
 from tally.costing.database import open_engine, reading, writing
+from tally.costing.kept import KeptLedger
 from tally.costing.profiles import ProfileLedger
 from tally.costing.runs import RunRecord
 from tally.costing.sweep import SWEPT_NAMES, sweep, uncollected
@@ -21,7 +22,7 @@ _SHORTEST = 6  # of a run id's characters that name it
 
 
 @dataclass(frozen=True)
-class Ledger(ClusterLedger, ProfileLedger):
+class Ledger(ClusterLedger, ProfileLedger, KeptLedger):
     """An open ledger. Every call is one transaction and safe beside other processes and threads.
 
     Every call may raise SpecError (unreadable, no permission) or RunError (disk full, locked).

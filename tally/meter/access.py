@@ -6,7 +6,10 @@ it; those of the meter's namespace, and of namespaces that the meter was told, m
 Others may read it where the API server lets them get that namespace's Workflows (permission.py).
 """
 
+import threading
+import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -16,6 +19,9 @@ from tally.meter.answers import note_caller
 from tally.meter.blocking import Blocking
 from tally.meter.identity import Caller, Identity
 from tally.meter.permission import Permission
+from tally.meter.rates import Rates
+
+_TURNS = 16
 
 
 @dataclass(frozen=True)
@@ -43,16 +49,28 @@ class Served:
 
     Attributes:
         ledger, identity, permission, access: as they are called.
+        now_microseconds: the cluster's time, UTC.
+        rates: what each namespace may post.
         blocking: the threads for the ledger.
         keys: the digest of the body that came with an Idempotency-Key, of the last so many.
+        turns: one post of a run at a time, since what there is is counted before it grows.
     """
 
     ledger: Ledger
     identity: Identity
     permission: Permission
     access: Access
+    now_microseconds: Callable[[], int]
+    rates: Rates = field(default_factory=Rates)
     blocking: Blocking = field(default_factory=Blocking)
     keys: "OrderedDict[tuple[str, ...], str]" = field(default_factory=OrderedDict)
+    turns: tuple[threading.Lock, ...] = field(
+        default_factory=lambda: tuple(threading.Lock() for _ in range(_TURNS))
+    )
+
+    def turn(self, run_id: str) -> threading.Lock:
+        """What a post of this run holds while it reads and writes the ledger."""
+        return self.turns[zlib.crc32(run_id.encode()) % len(self.turns)]
 
 
 SERVED = web.AppKey("served", Served)

@@ -27,11 +27,12 @@ class Refusal(Exception):
     Attributes:
         status: HTTP's.
         sentence: expected, got, remedy.
+        retry_seconds: when to ask again; 0 where that is not said.
     """
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, retry_seconds: int = 0) -> None:
         super().__init__(sentence)
-        self.status, self.sentence = status, sentence
+        self.status, self.sentence, self.retry_seconds = status, sentence, retry_seconds
 
 
 def require_schema(what: str, found: object) -> int:
@@ -107,7 +108,7 @@ async def _answered(
     try:
         return await handler(request)
     except Refusal as refusal:
-        return _refused(refusal.status, refusal.sentence)
+        return _refused(refusal.status, refusal.sentence, refusal.retry_seconds)
     except web.HTTPException as refused:
         return _refused(refused.status, _in_words(refused))
     except SpecError as error:
@@ -139,12 +140,12 @@ def _in_words(refused: web.HTTPException) -> str:
     return f"the request: expected one that HTTP allows, got {refused.status}"
 
 
-def _refused(status: int, sentence: str) -> web.Response:
+def _refused(status: int, sentence: str, retry_seconds: int = 0) -> web.Response:
     response = _json(status, {"schema": SCHEMA, "error": " ".join(sentence.split())})
-    if status in (408, 413):
+    if status in (408, 413, 429):
         response.force_close()  # what is left of the body is not read
-    if status == 503:
-        response.headers["Retry-After"] = "2"
+    if retry_seconds or status == 503:
+        response.headers["Retry-After"] = str(retry_seconds or 2)
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

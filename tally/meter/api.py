@@ -3,7 +3,7 @@
     GET  /v1/runs[?since=&limit=&bills=]           newest first, each with its bill unless bills=0
     GET  /v1/runs/{run}/usage|quote|bill|events
     GET  /v1/lives?pipeline=[&namespace=&since=]   what its pods used, the caller's namespace's
-    POST /v1/runs/{run}/usage|quote|events         with an Idempotency-Key
+    POST /v1/runs/{run}/usage|quote|events         with an Idempotency-Key; taking.py, rates.py
 
 An Idempotency-Key names a body: the same key with another body is a conflict. That nothing counts
 twice does not hang on it: the ledger's own keys are made of what is written, so the same rows, on
@@ -21,9 +21,10 @@ from tally.costing import documents
 from tally.costing.ledger import Ledger
 from tally.costing.past_lives import past_lives
 from tally.costing.runs import RunRecord
-from tally.meter import bodies
+from tally.meter import bodies, taking
 from tally.meter.access import SERVED, caller_of, namespace_of
 from tally.meter.answers import Refusal, answer, asked_schema
+from tally.meter.taking import OwnRun
 
 MOST_RUNS = 1000
 _USUAL_RUNS = 100
@@ -43,9 +44,9 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/runs/{run}/quote", _read(_quote)),
         web.get("/v1/runs/{run}/bill", _read(_bill)),
         web.get("/v1/runs/{run}/events", _read(_events)),
-        web.post("/v1/runs/{run}/usage", _post(_take_usage)),
-        web.post("/v1/runs/{run}/quote", _post(_take_quote)),
-        web.post("/v1/runs/{run}/events", _post(_take_events)),
+        web.post("/v1/runs/{run}/usage", _post(taking.take_usage)),
+        web.post("/v1/runs/{run}/quote", _post(taking.take_quote)),
+        web.post("/v1/runs/{run}/events", _post(taking.take_events)),
     ]
 
 
@@ -109,17 +110,21 @@ def _read(
 
 
 def _post(
-    take: Callable[[Ledger, str, str, Json], Json],
+    take: Callable[[Ledger, OwnRun, Json], Json],
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler that writes to a run of the caller's: take(ledger, run, namespace, body)."""
+    """A handler that writes to a run of the caller's: take(ledger, run, body)."""
 
     async def handler(request: web.Request) -> web.Response:
         caller = await caller_of(request)
         served = request.app[SERVED]
-        asked_schema(request)
         run_id, namespace = _run_id(request), caller.namespace
+        size = min(request.content_length or 0, bodies.LARGEST_BYTES)
+        served.rates.take(namespace, size)
+        asked_schema(request)
         key = (namespace, run_id, request.path.rpartition("/")[2], _idempotency_key(request))
         data = await bodies.read_body(request)
+        served.rates.read(namespace, len(data) - size)
+        now = served.now_microseconds()
         digest = hashlib.sha256(data).hexdigest()
         if served.keys.get(key, digest) != digest:
             raise Refusal(409, "Idempotency-Key: expected one for each body, got one used before")
@@ -127,7 +132,9 @@ def _post(
         def write() -> Json:
             if namespace_of(served.ledger, run_id) != namespace:
                 raise _no_run(run_id)
-            return take(served.ledger, run_id, namespace, dict(bodies.parse_body(data)))
+            run, body = OwnRun(run_id, namespace, now), dict(bodies.parse_body(data))
+            with served.turn(run_id):
+                return take(served.ledger, run, body)
 
         facts = await served.blocking.call(write)
         served.keys[key] = digest
@@ -157,29 +164,6 @@ def _bill(ledger: Ledger, run_id: str, _: str | None) -> Json:
 
 def _events(ledger: Ledger, run_id: str, _: str | None) -> Json:
     return {"events": [documents.event_document(event) for event in ledger.events(run_id)]}
-
-
-def _take_usage(ledger: Ledger, run_id: str, namespace: str, body: Json) -> Json:
-    posted = bodies.posted_rows(body, "usage", bodies.PostedUsage)
-    pods = ledger.usage_of_pods(row.pod_uid for row in posted)
-    rows, unknown = bodies.conductor_rows(posted, pods, run_id, namespace)
-    ledger.write_usage(rows)
-    return {"accepted": len(rows), "unknown_pods": unknown}
-
-
-def _take_quote(ledger: Ledger, run_id: str, _: str, body: Json) -> Json:
-    ledger.put_quote(bodies.posted(body.get("quote"), "quote", bodies.PostedQuote).of(run_id))
-    return {"accepted": 1}
-
-
-def _take_events(ledger: Ledger, run_id: str, _: str, body: Json) -> Json:
-    posted = bodies.posted_rows(body, "events", bodies.PostedEvent)
-    ledger.write_events(event.of(run_id) for event in posted)
-    changes = bodies.measured(posted)
-    if changes and (run := ledger.run(run_id)):
-        metrics = {**run.metrics, **changes.pop("metrics", {})}
-        ledger.update_run(run_id, **changes, metrics=metrics)
-    return {"accepted": len(posted)}
 
 
 def _run_id(request: web.Request) -> str:

@@ -25,6 +25,7 @@ from tally.meter.bodies import LARGEST_BYTES
 from tally.meter.health import Health
 from tally.meter.identity import Identity, Review
 from tally.meter.permission import Permission
+from tally.meter.rates import Rates
 
 IDLE_SECONDS = 20.0
 """A connection that sends no whole request for so long is closed."""
@@ -45,6 +46,9 @@ def make_app(
     health: Health,
     metrics: Callable[[], bytes],
     access: Access,
+    now_microseconds: Callable[[], int],
+    *,
+    rates: Rates | None = None,
     blocking: Blocking | None = None,
 ) -> web.Application:
     """The application, for `serving`.
@@ -55,11 +59,21 @@ def make_app(
         health: what /healthz says.
         metrics: the text of /metrics, made beforehand: it must not block.
         access: who reads what.
+        now_microseconds: the cluster's time, UTC.
+        rates: what each namespace may post; the usual where None.
         blocking: threads for the ledger; the usual number where None.
     """
     app = web.Application(middlewares=[in_words], client_max_size=LARGEST_BYTES)
-    threads = blocking or Blocking()
-    served = Served(ledger, Identity(review), Permission(review, health), access, threads)
+    identity, permission = Identity(review), Permission(review, health)
+    served = Served(
+        ledger,
+        identity,
+        permission,
+        access,
+        now_microseconds,
+        rates=rates or Rates(),
+        blocking=blocking or Blocking(),
+    )
     app[SERVED], app[_HEALTH], app[_METRICS] = served, health, metrics
     app.add_routes([web.get("/healthz", _healthz), web.get("/metrics", _metrics), *api.routes()])
 

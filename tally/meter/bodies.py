@@ -3,8 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from aiohttp import web
@@ -19,7 +18,6 @@ from pydantic import (
 
 from tally.costing.documents import MEASURED
 from tally.costing.quotes import Quote, RunEvent
-from tally.costing.usage import Usage
 from tally.meter.answers import Refusal, require_schema
 
 LARGEST_BYTES = 1 << 20
@@ -157,34 +155,6 @@ def posted(row: object, name: str, kind: type[_Row]) -> _Row:
         raise Refusal(400, f"{where}: expected a good value, got {shown}: {words}") from error
 
 
-def conductor_rows(
-    posted: Sequence[PostedUsage], pods: Iterable[Usage], run_id: str, namespace: str
-) -> tuple[list[Usage], list[str]]:
-    """What conductors say of their workers, as rows of the ledger. Pure.
-
-    Whose a pod is, where it was and what it cost says its own row; the conductor says only which
-    part of its time was what, and how much of that it waited (no longer than it lasted).
-
-    Args:
-        posted: checked.
-        pods: rows of these pods as the meter wrote them.
-        run_id, namespace: the run's.
-
-    Returns:
-        The rows, and the uids of pods of which the meter knows no placed row in this run: they may
-        be told again when it does.
-    """
-    known: dict[str, Usage] = {}
-    for row in pods:
-        own = row.source == "pod" and row.run_id == run_id and row.namespace == namespace
-        placed = row.phase != "queue" and row.node_uid
-        other = known.get(row.pod_uid, row)
-        if own and placed and row.start_microseconds >= other.start_microseconds:
-            known[row.pod_uid] = row
-    rows = [_conducted(said, known[said.pod_uid]) for said in posted if said.pod_uid in known]
-    return rows, sorted({said.pod_uid for said in posted if said.pod_uid not in known})
-
-
 def measured(events: Iterable[PostedEvent]) -> dict[str, Any]:
     """What a run's steps measured, as fields of its record: `measured` events say it. Pure."""
     changes: dict[str, Any] = {}
@@ -195,20 +165,6 @@ def measured(events: Iterable[PostedEvent]) -> dict[str, Any]:
             elif name != "examples_trained" and isinstance(value, int | float):
                 changes.setdefault("metrics", {})[name[:64]] = float(value)
     return changes
-
-
-def _conducted(said: PostedUsage, pod: Usage) -> Usage:
-    row = replace(
-        pod,
-        **said.model_dump(),
-        source="conductor",
-        confirmed=True,
-        cpu_used_core_seconds=0.0,
-        memory_used_byte_seconds=0.0,
-        memory_peak_bytes=0,
-    )
-    lasted_seconds = (row.stop_microseconds - row.start_microseconds) / 1e6
-    return replace(row, wait_seconds=min(row.wait_seconds, lasted_seconds))
 
 
 def _no_number(word: str) -> NoReturn:

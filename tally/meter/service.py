@@ -92,7 +92,8 @@ async def serve(settings: Settings) -> None:
             await _until_open(meter, stopped)
         if stopped.is_set() or meter.ledger is None:
             return
-        app = make_app(meter.ledger, review_by(api), health, showing.text, access)
+        now = meter.clock.now_microseconds
+        app = make_app(meter.ledger, review_by(api), health, showing.text, access, now)
         async with serving(app, settings.host, settings.port) as port:
             _log.info("metering; serving on %s port %d", settings.host, port)
             threading.Thread(

@@ -1,5 +1,6 @@
 """The ledger on a real SQLite: what is written once or often, in any order, reads the same."""
 
+import json
 import random
 import subprocess
 import sys
@@ -14,9 +15,12 @@ from sqlalchemy.dialects import postgresql
 
 from helpers.costing.histories import HOUR, any_rows, killed, lives, record, row, spans, union
 from tally.costing import tables
+from tally.costing.cluster_tables import event_id
 from tally.costing.database import writing
+from tally.costing.kept import Kept
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.merge import heard_microseconds, merge, newness, split_lost
+from tally.costing.quotes import RunEvent
 from tally.costing.usage import Usage
 from tally.errors import SpecError
 
@@ -62,6 +66,27 @@ def test_what_is_written_is_read(ledger: Ledger) -> None:
     assert type(ledger.usage()[0].spot) is bool
     assert hash(ledger.usage()[0]) == hash(one)
     assert ledger.usage(["y"]) == ledger.usage([]) == []
+
+
+def test_what_is_kept_is_counted(ledger: Ledger) -> None:
+    said = [
+        RunEvent(run_id=run_id, at_microseconds=1, kind="note", facts={"text": text})
+        for run_id, text in (("x", "é" * 100), ("x", ""), ("y", ""))
+    ]
+    ledger.write_events(said)
+    size = len(json.dumps({"text": "é" * 100})) + len(json.dumps({"text": ""}))
+    assert ledger.events_kept("x") == Kept(2, size)
+    assert ledger.events_kept("z") == Kept(0, 0)
+    ids = {event_id(one) for one in said}
+    assert ledger.events_known({*ids, "nothing"}) == ids
+    rows = [row(start, None, source="conductor") for start in range(3)]
+    ledger.write_usage([*rows, row(9, None, source="pod")])
+    (uid,) = {one.pod_uid for one in rows}
+    assert ledger.conducted_kept([uid, "nobody"]) == {uid: 3}
+    assert len(ledger.usage_of_pods([uid])) == 4
+    assert [one.source for one in ledger.usage_of_pods([uid], "pod")] == ["pod"]
+    assert ledger.usage_known([rows[0].usage_id, "nothing"]) == {rows[0].usage_id}
+    assert ledger.usage_known([]) == set()
 
 
 @on_sqlite

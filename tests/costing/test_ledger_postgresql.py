@@ -25,6 +25,7 @@ from test_ledger import (
     test_neither_repetition_nor_order_of_writes_matters,
     test_readers_do_not_wait_for_a_writer,
     test_runs_are_listed_newest_first,
+    test_what_is_kept_is_counted,
     test_what_is_written_is_read,
 )
 from test_ledger_faults import start
@@ -50,6 +51,7 @@ __all__ = [  # these run here as well, on the ledger that this file opens
     "test_neither_repetition_nor_order_of_writes_matters",
     "test_readers_do_not_wait_for_a_writer",
     "test_runs_are_listed_newest_first",
+    "test_what_is_kept_is_counted",
     "test_what_is_written_is_read",
 ]
 

@@ -9,7 +9,7 @@ import copy
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 import urllib3
 
 from helpers import TESTS
+from tally import clock
 from tally.costing.ledger import Ledger, open_ledger
 from tally.meter.access import Access
 from tally.meter.apiserver import ApiServer
@@ -26,6 +27,7 @@ from tally.meter.app import make_app, review_by, serving
 from tally.meter.blocking import Blocking
 from tally.meter.health import Health
 from tally.meter.identity import AUDIENCE
+from tally.meter.rates import Rates
 
 RECORDED = TESTS / "meter" / "tokenreviews"
 OWN = "tally"
@@ -165,6 +167,8 @@ def served_meter(
     metrics_open: bool = False,
     readers: frozenset[str] = frozenset(),
     blocking: Blocking | None = None,
+    rates: Rates | None = None,
+    now: Callable[[], int] = clock.now_microseconds,
     port: int = 0,
 ) -> Iterator[Meter]:
     """A meter of the namespace OWN on 127.0.0.1, in a thread."""
@@ -180,8 +184,9 @@ def served_meter(
         async def serve() -> None:
             async with ApiServer() as server:
                 app = make_app(
-                    ledger, review_by(server), meter.health, lambda: meter.metrics, access, blocking
-                )
+                    ledger, review_by(server), meter.health, lambda: meter.metrics, access, now,
+                    rates=rates, blocking=blocking,
+                )  # fmt: skip
                 async with serving(app, "127.0.0.1", port) as found:
                     meter.port = found
                     ready.set()

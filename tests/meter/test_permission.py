@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers.metered_runs import run
+from helpers.metered_runs import NOON, run
 from helpers.served_meter import Meter, recorded, served_meter
 from tally.errors import RunError
 from tally.meter.answers import Refusal
@@ -56,7 +56,7 @@ def test_who_may_list_them_everywhere_is_asked_for_once(meter: Meter) -> None:
 def test_ones_own_needs_no_review_and_a_post_is_ones_own_alone(meter: Meter) -> None:
     for what in WHATS:
         assert meter.ask("GET", f"/v1/runs/run-a/{what}")[0] == 200
-    body = {"events": [{"at_microseconds": 1, "kind": "note"}]}
+    body = {"events": [{"at_microseconds": NOON, "kind": "note"}]}
     meter.reviews.may = {("team-a", "get", "team-b"), ("team-a", "list", "team-b")}
     assert meter.ask("POST", "/v1/runs/run-a/events", body=body)[0] == 200
     assert meter.ask("POST", "/v1/runs/run-b/events", body=body)[0] == 404
@@ -64,7 +64,7 @@ def test_ones_own_needs_no_review_and_a_post_is_ones_own_alone(meter: Meter) -> 
 
 
 def test_a_reader_of_another_namespace_sees_what_the_run_has_there_only(meter: Meter) -> None:
-    from helpers.metered_runs import NOON, life, node
+    from helpers.metered_runs import life, node
 
     meter.ledger.write_nodes([node()])
     whose = {"run_id": "run-b", "namespace": "team-b", "team": "team-b"}
