@@ -5,8 +5,9 @@
                              request, since the kubelet puts another one there from time to time
     TALLY_METER_CA           certificates, where the URL is https and the system's are not enough
 
-What is not answered is asked again until a deadline; what is refused is not, but that a token which
-the meter knows no more is replaced once, where whoever gives tokens has another.
+What is not answered is asked again until a deadline, and so is what the meter has no room for just
+now (429), no sooner than it says. What is refused is not, but that a token which the meter knows no
+more is replaced once, where whoever gives tokens has another.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import urllib3
@@ -26,6 +27,7 @@ from tally.errors import RunError, SpecError, check_schema
 
 AUDIENCE = "tally-meter"  # of the tokens that it takes
 _PAUSE_SECONDS = (0.1, 2.0)  # between attempts: the first and the longest
+_LONGEST_RETRY_SECONDS = 60  # that an answer may ask for
 _CONNECT_SECONDS = 3.0
 _LARGEST_BYTES = 64 << 20
 _TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
@@ -77,11 +79,20 @@ class MeterRefused(SpecError):
 
     Attributes:
         status: HTTP's, 300 to 499.
+        retry_seconds: how long to wait before it is asked again; 0 where the meter does not say.
     """
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, retry_seconds: float = 0.0) -> None:
         super().__init__(sentence)
-        self.status = status
+        self.status, self.retry_seconds = status, retry_seconds
+
+
+class _Said(NamedTuple):
+    """An answer as it came."""
+
+    status: int
+    data: bytes
+    retry_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,41 +113,43 @@ class MeterHttp:
             seconds: for all attempts together.
 
         Raises:
-            MeterRefused: the meter says no. RunError: it says nothing in time.
+            MeterRefused: the meter says no, or has no room until the deadline (429).
+            RunError: it says nothing in time.
             NoToken: there is none. SpecError: whoever answers is no meter of ours.
         """
         deadline = time.monotonic() + seconds
         pause, longest = _PAUSE_SECONDS
         while True:
             try:
-                status, data = self._once(method, path, body, deadline)
-                words = f"{status} ({_sentence(data)})"
+                said = self._once(method, path, body, deadline)
+                words = f"{said.status} ({_sentence(said.data)})"
             except (urllib3.exceptions.HTTPError, OSError, RunError) as error:
-                status, words = 0, " ".join(str(error).split())[:200] or type(error).__name__
-            if 200 <= status < 300:
-                return self._read(data, name)
-            if 300 <= status < 500:
-                raise MeterRefused(status, _sentence(data))
-            if time.monotonic() + pause > deadline:
+                said = _Said(0, b"")
+                words = " ".join(str(error).split())[:200] or type(error).__name__
+            if 200 <= said.status < 300:
+                return self._read(said.data, name)
+            wait = max(pause, said.retry_seconds if said.status == 429 else 0.0)
+            late = time.monotonic() + wait > deadline
+            if 300 <= said.status < 500 and (said.status != 429 or late):
+                raise MeterRefused(said.status, _sentence(said.data), said.retry_seconds)
+            if late:
                 raise RunError(
                     f"the meter: expected an answer of {self.url} within {seconds:.0f} s, got "
                     f"{words}; look at its /healthz"
                 )
-            time.sleep(pause)
+            time.sleep(wait)
             pause = min(2 * pause, longest)
 
-    def _once(
-        self, method: str, path: str, body: bytes | None, deadline: float
-    ) -> tuple[int, bytes]:
+    def _once(self, method: str, path: str, body: bytes | None, deadline: float) -> _Said:
         token = self.token()
-        status, data = self._sent(method, path, body, token, deadline)
-        if status == 401 and (other := self.token(afresh=True)) != token:
+        said = self._sent(method, path, body, token, deadline)
+        if said.status == 401 and (other := self.token(afresh=True)) != token:
             return self._sent(method, path, body, other, deadline)
-        return status, data
+        return said
 
     def _sent(
         self, method: str, path: str, body: bytes | None, token: str, deadline: float
-    ) -> tuple[int, bytes]:
+    ) -> _Said:
         headers = {
             "Authorization": f"Bearer {token}",
             "Accept": "application/json",
@@ -161,7 +174,8 @@ class MeterHttp:
             response.close()
             raise
         response.release_conn()
-        return response.status, bytes(data)
+        retry_seconds = _retry_seconds(response.headers.get("Retry-After", ""))
+        return _Said(response.status, bytes(data), retry_seconds)
 
     def _read(self, data: bytes, name: str) -> Any:
         try:
@@ -205,6 +219,12 @@ def http_of(
         )
     pool = urllib3.PoolManager(maxsize=4, retries=False, ca_certs=certificates)
     return MeterHttp(url, token, pool)
+
+
+def _retry_seconds(given: str) -> float:
+    """What a Retry-After says in seconds; one with a date is not the meter's."""
+    good = given.isascii() and given.isdecimal() and len(given) < 6
+    return float(min(int(given), _LONGEST_RETRY_SECONDS)) if good else 0.0
 
 
 def _sentence(data: bytes) -> str:

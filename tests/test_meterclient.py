@@ -331,3 +331,36 @@ def test_the_client_needs_neither_kubernetes_nor_a_database() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert not loaded & {"kubernetes", "kopf", "sqlalchemy", "aiohttp", "tensorflow", "pydantic"}
+
+
+@pytest.mark.timing
+def test_a_meter_that_has_no_room_now_is_asked_again_when_it_says(
+    other, token_file: Path, meter: Meter
+) -> None:
+    _, good = meter.ask("GET", f"/v1/runs/{RUN}/bill")
+    times = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        times.append(time.monotonic())
+        if len(times) == 1:
+            send(handler, 429, b'{"error": "too much"}', **{"Retry-After": "1"})
+        else:
+            send(handler, 200, json.dumps(good).encode())
+
+    assert client_of(other(answer), token_file).bill(RUN) == meter.ledger.bill(RUN)
+    assert len(times) == 2 and times[1] - times[0] >= 1
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("7", 7), ("99999", 60), ("Fri, 31 Dec", 0), ("-1", 0), ("\u0663", 0)]
+)
+def test_where_the_meter_has_no_room_until_the_deadline_that_is_told_at_once(
+    other, token_file: Path, given: str, seconds: float
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        retry = given.encode().decode("latin-1")
+        send(handler, 429, b'{"error": "too much"}', **{"Retry-After": retry})
+
+    with pytest.raises(MeterRefused, match="too much") as caught:
+        client_of(other(answer), token_file).bill(RUN, seconds=0.1)
+    assert (caught.value.status, caught.value.retry_seconds) == (429, seconds)

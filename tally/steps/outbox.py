@@ -1,8 +1,8 @@
 """What a step in a pod tells the meter: kept until it is there, from a thread of its own.
 
 Nothing waits for it but the very end of the step, and that not for long. What the meter cannot take
-now it gets later, rows of usage only as they are by then. Where the meter is away for so long that
-there is no room left, the oldest goes.
+now it gets later, no sooner than it asks for, rows of usage only as they are by then. Where the
+meter is away for so long that there is no room left, the oldest goes.
 """
 
 import json
@@ -53,6 +53,7 @@ class Outbox:
         self._deadline = float("inf")
         self.error = ""
         self._hopeless = False  # for the next seconds
+        self._not_before = 0.0  # the meter asked for that, monotonic seconds
         self.lost = 0
         self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
         self._thread.start()
@@ -108,10 +109,13 @@ class Outbox:
 
     def _run(self) -> None:
         pause = self._pace_seconds
-        while not self._closing.wait(pause):
+        while not self._closing.wait(max(pause, self._not_before - time.monotonic())):
             longer = min(2 * pause, max(_LONGEST_PAUSE_SECONDS, self._pace_seconds))
             pause = self._pace_seconds if self._send() else longer
-        while not self._send() and not self._hopeless and time.monotonic() < self._deadline:
+        while True:
+            time.sleep(max(0.0, min(self._not_before, self._deadline) - time.monotonic()))
+            if self._send() or self._hopeless or time.monotonic() >= self._deadline:
+                return
             time.sleep(_FINAL_PAUSE_SECONDS)
 
     def _send(self) -> bool:
@@ -128,6 +132,8 @@ class Outbox:
                 self._send_rows(client)
         except Exception as error:  # it is kept for later; told where this is the last
             self.error, self._hopeless = str(error), isinstance(error, NoToken)
+            if isinstance(error, MeterRefused):
+                self._not_before = time.monotonic() + error.retry_seconds
             return False
         return not (self._closing.is_set() and self._rows)
 
@@ -137,27 +143,40 @@ class Outbox:
             there = list(self._rows.values())
         for start in range(0, len(there), _ROWS):
             batch = there[start : start + _ROWS]
-            unknown = self._posted(client.post_usage, batch)
+            unknown: frozenset[str] = frozenset()
+            try:
+                unknown = self._posted(client.post_usage, batch)
+            except MeterRefused as refused:
+                self._lose(refused, batch)
             with self._lock:
                 for row in batch:
                     same = self._rows.get(row.usage_id) is row
-                    if same and row.pod_uid not in (unknown or ()):
+                    if same and row.pod_uid not in unknown:
                         del self._rows[row.usage_id]
 
     def _send_events(self, client: MeterClient) -> None:
+        """Where the meter refuses some, each kind alone: one has no room, the others may."""
+        apart = False
         while batch := self._events[:_EVENTS]:
-            self._posted(client.post_events, batch)
+            alike = [event for event in batch if event.kind == batch[0].kind]
+            batch = alike if apart else batch
+            try:
+                self._posted(client.post_events, batch)
+            except MeterRefused as refused:
+                if not apart and len(alike) < len(batch) and refused.status not in _LATER:
+                    apart = True
+                    continue
+                self._lose(refused, batch)
             with self._lock:
                 sent = {id(event) for event in batch}
                 self._events = [event for event in self._events if id(event) not in sent]
 
-    def _posted(self, post: Callable[..., _Answer], batch: Sequence[object]) -> _Answer | None:
-        """What was answered; None where the meter will never take it, and then it is lost."""
+    def _posted(self, post: Callable[..., _Answer], batch: Sequence[object]) -> _Answer:
         left = max(0.1, min(SECONDS, self._deadline - time.monotonic()))
-        try:
-            return post(self._run_id, batch, seconds=left)
-        except MeterRefused as refused:
-            if refused.status in _LATER:
-                raise
-            self.error, self.lost = str(refused), self.lost + len(batch)
-            return None
+        return post(self._run_id, batch, seconds=left)
+
+    def _lose(self, refused: MeterRefused, batch: Sequence[object]) -> None:
+        """The meter will never take it, unless it says that it may: then it is raised."""
+        if refused.status in _LATER:
+            raise refused
+        self.error, self.lost = str(refused), self.lost + len(batch)

@@ -13,6 +13,8 @@ from helpers.metered_runs import HOUR, NOON, SECOND, life, node, run
 from helpers.ports import HeldPort
 from helpers.served_meter import Meter, served_meter, token_of, until
 from tally.costing.usage import Usage
+from tally.meter.answers import Refusal
+from tally.meter.rates import Rate, Rates
 from tally.meterclient import MeterClient
 from tally.steps import outbox as outboxes
 from tally.steps.outbox import Outbox
@@ -237,3 +239,61 @@ def test_a_wrong_address_ends_no_step_and_is_told(monkeypatch: pytest.MonkeyPatc
     outbox = Outbox("run-a", pace_seconds=0.01)
     outbox.happened("resize", "train", {})
     assert "TALLY_METER_URL: expected an address" in outbox.close(0.3)
+
+
+class Meagre(Rates):
+    """No room while it is full; when it was asked is kept."""
+
+    def __init__(self) -> None:
+        super().__init__(Rate(requests_a_minute=60))
+        self.is_full, self.asked = True, list[float]()
+
+    def take(self, namespace: str, size_bytes: int) -> None:
+        self.asked.append(time.monotonic())
+        if self.is_full:
+            raise Refusal(429, "posts: expected fewer, got more; ask again in 1 s", 1)
+        super().take(namespace, size_bytes)
+
+
+@pytest.mark.timing
+def test_a_meter_without_room_is_asked_no_sooner_than_it_says_and_gets_all_then(
+    address: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outboxes, "SECONDS", 0.2)
+    meagre = Meagre()
+    with served_meter(tmp_path, monkeypatch, port=address, rates=meagre) as meter:
+        filled(meter)
+        outbox = Outbox("run-a", pace_seconds=0.02)
+        outbox.usage([told()])
+        outbox.happened("oom", "train", {"worker": "0"})
+        until(lambda: outbox.error)
+        meagre.is_full = False
+        assert outbox.close(10) == "" and outbox.lost == 0
+        assert meagre.asked[1] - meagre.asked[0] >= 0.9
+        assert len(conducted(meter)) == len(meter.ledger.events("run-a")) == 1
+
+
+@pytest.mark.timing
+def test_at_the_end_a_meter_without_room_is_not_hurried_either(
+    address: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meagre = Meagre()
+    with served_meter(tmp_path, monkeypatch, port=address, rates=meagre) as meter:
+        filled(meter)
+        outbox = Outbox("run-a", pace_seconds=60)
+        outbox.usage([told()])
+        missing = outbox.close(1.3)
+        assert "got 1 rows" in missing and "ask again in 1 s" in missing
+        assert len(meagre.asked) <= 3
+
+
+def test_a_kind_of_event_that_finds_no_room_holds_up_no_other(meter: Meter) -> None:
+    outbox = Outbox("run-a", pace_seconds=60)
+    for second in range(30):
+        outbox.happened("epoch", "train", {"loss": 0.5}, BEGUN + second * SECOND)
+    outbox.measured("train", {f"m{index}": 1.0 for index in range(65)})
+    outbox.happened("oom", "train", {"worker": "0"})
+    missing = outbox.close(10)
+    assert "got 1 rows and events left over: metrics: expected 64 names" in missing
+    kinds = [event.kind for event in meter.ledger.events("run-a")]
+    assert sorted(kinds) == ["epoch"] * 30 + ["oom"]
