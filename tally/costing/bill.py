@@ -9,6 +9,7 @@ from typing import Any
 from tally.costing.allocation import Charge, usd
 from tally.costing.runs import RunRecord, State
 from tally.costing.usage import PHASES, Phase
+from tally.costing.wall import wall
 
 SCHEMA = 1
 _ZERO = Decimal(0)
@@ -40,8 +41,8 @@ class Bill:
 
     Attributes:
         lines: by step and phase, in the order in which the steps began.
-        wall_seconds: when anything of the run was there, over all attempts, without the gaps
-            between them.
+        wall_seconds: over all attempts, without the gaps between them: when anything of the run
+            was there; on a cluster from its creation to its end.
         billed_seconds: machine time charged to the run: wall_seconds unless it shared the machine
             or queued. A pod's is its share of the node's time.
         time_usd: value_of_hour_usd × wall hours.
@@ -52,6 +53,7 @@ class Bill:
         wasted: one line a phase (queue, startup, restart) that held anything.
         confirmed: False where a worker's usage is its conductor's word only.
         unpriced: machine types of the run whose price is not known; their hardware is not in it.
+        platform_seconds: of wall_seconds, when no pod of its steps was there: Kubeflow's own.
     """
 
     run_id: str
@@ -74,6 +76,7 @@ class Bill:
     wasted: tuple[BillLine, ...]
     confirmed: bool = True
     unpriced: tuple[str, ...] = ()
+    platform_seconds: float = 0.0
 
     @property
     def is_final(self) -> bool:
@@ -113,8 +116,8 @@ def make_bill(run: RunRecord, charges: Sequence[Charge], value_of_hour_usd: floa
     lines = _lines(own)
     hardware = sum((line.hardware_usd for line in lines), _ZERO)
     software = sum((line.software_usd for line in lines), _ZERO)
-    wall = _union_microseconds(own)
-    time = usd(wall, value_of_hour_usd)
+    waited = wall(run, (charge.usage for charge in own))
+    time = usd(waited.microseconds, value_of_hour_usd)
     total = hardware + software + time
     accuracy = run.metrics.get("test_accuracy")
     examples = run.examples_trained or None
@@ -125,7 +128,7 @@ def make_bill(run: RunRecord, charges: Sequence[Charge], value_of_hour_usd: floa
         state=run.state,
         attempts=run.attempt,
         lines=lines,
-        wall_seconds=wall / 1e6,
+        wall_seconds=waited.microseconds / 1e6,
         billed_seconds=sum(charge.billed_microseconds for charge in own) / 1e6,
         hardware_usd=hardware,
         software_usd=software,
@@ -140,6 +143,7 @@ def make_bill(run: RunRecord, charges: Sequence[Charge], value_of_hour_usd: floa
         wasted=_wasted(lines),
         confirmed=all(charge.usage.confirmed for charge in own),
         unpriced=_unpriced(own),
+        platform_seconds=waited.platform_microseconds / 1e6,
     )
 
 
@@ -184,21 +188,6 @@ def _wasted(lines: Iterable[BillLine]) -> tuple[BillLine, ...]:
                 software + line.software_usd,
             )
     return tuple(BillLine("", phase, *sums[phase]) for phase in sorted(sums, key=PHASES.index))
-
-
-def _union_microseconds(charges: Iterable[Charge]) -> int:
-    """How long at least one of them lasts."""
-    rows = (charge.usage for charge in charges)
-    union, reached = 0, None
-    for start, stop in sorted((row.start_microseconds, row.stop_microseconds) for row in rows):
-        if reached is None or start >= reached:
-            union += stop - start
-        elif stop > reached:
-            union += stop - reached
-        else:
-            continue
-        reached = stop
-    return union
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tally.costing.runs import State
 from tally.kube.cluster import Cluster, Refused
 from tally.kube.manifests import CONDUCTOR, KFP_RUN
+from tally.kube.quantities import microseconds
 from tally.kube.template import Object
 
 WORKFLOW_LABEL = "workflows.argoproj.io/workflow"  # on Argo's pods: their Workflow's name
@@ -56,11 +57,14 @@ class Verdict:
         why: in words, after "run R: ".
         state: how; None where only its pods can tell.
         is_sure: its Workflow has ended. A conductor that is not there may be about to come.
+        created_microseconds, ended_microseconds: of its Workflow, UTC; None where that is gone.
     """
 
     why: str
     state: State | None = None
     is_sure: bool = True
+    created_microseconds: int | None = None
+    ended_microseconds: int | None = None
 
 
 def look(cluster: Cluster, run: Run, *, argo: bool) -> Seen:
@@ -146,6 +150,10 @@ def _end(workflow: Object) -> Verdict | None:
     if phase not in _STATES:
         return None
     spec, state = workflow.get("spec") or {}, _STATES[phase]
+    times = (
+        microseconds(workflow["metadata"].get("creationTimestamp")),
+        microseconds(workflow["status"].get("finishedAt")),
+    )
     if state == "failed" and (spec.get("shutdown") or spec.get("activeDeadlineSeconds") == 0):
-        return Verdict(f"its Workflow is {phase}, terminated", "cancelled")
-    return Verdict(f"its Workflow is {phase}", state)
+        return Verdict(f"its Workflow is {phase}, terminated", "cancelled", True, *times)
+    return Verdict(f"its Workflow is {phase}", state, True, *times)

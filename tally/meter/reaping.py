@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from tally.costing.runs import State
 from tally.errors import SpecError
 from tally.kube import ended, reap
 from tally.kube.cluster import Cluster, Refused
@@ -58,12 +57,12 @@ class Decided:
 
     Attributes:
         remove: gangs, and why.
-        over: runs that have ended, and how; None as their pods did.
+        over: runs that have ended, and how.
         alone: gangs without a conductor that have to wait: since when, by uid.
     """
 
     remove: Sequence[tuple[Gang, str]]
-    over: Mapping[ended.Run, State | None]
+    over: Mapping[ended.Run, ended.Verdict]
     alone: Mapping[str, float]
 
 
@@ -130,7 +129,7 @@ def decide(seen: Observed, alone: Mapping[str, float], now_seconds: float) -> De
             waiting[gang.uid] = since
     waited = {gang.run for gang, _ in remove}
     over = {
-        run: verdict.state
+        run: verdict
         for run, verdict in seen.verdicts.items()
         if verdict and (verdict.is_sure or run in waited)
     }
@@ -164,8 +163,9 @@ class Reaping:
         seen = await asyncio.to_thread(observe, cluster, self._namespaces, quiet)
         decided = decide(seen, self._alone, began)
         missing = set(seen.missing)
-        for run, state in decided.over.items():
-            self._meter.runs.over(run, state, at)
+        for run, verdict in decided.over.items():
+            times = verdict.created_microseconds, verdict.ended_microseconds
+            self._meter.runs.over(run, verdict.state, at, *times)
         for gang, why in decided.remove:
             with _noted(missing):
                 await asyncio.to_thread(reap.remove, cluster, gang)

@@ -21,6 +21,16 @@ _NODE_NAME = "workflows.argoproj.io/node-name"
 _TRY = re.compile(r"\(\d+\)$")
 
 
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """That the cluster has a run as ended: since when that is known, how, when by its Workflow."""
+
+    at_microseconds: int
+    state: State | None
+    created_microseconds: int | None
+    ended_microseconds: int | None
+
+
 @dataclass
 class _Seen:
     """A run.
@@ -31,7 +41,7 @@ class _Seen:
         known_microseconds: since when this meter knows it: before, nobody asked how it ended.
         lasts: a pod of it is there.
         workflow: its Workflow's name, where a pod told it.
-        over: that the cluster has it as ended: since when that is known, and how.
+        over: that the cluster has it as ended.
         failed: by task, of its last try, when that began and whether it failed.
         lives: by task, the uids of its pods; a retry of Kubeflow's has the same names again.
     """
@@ -41,7 +51,7 @@ class _Seen:
     known_microseconds: int
     lasts: bool = False
     workflow: str = ""
-    over: tuple[int, State | None] | None = None
+    over: "_Over | None" = None
     failed: dict[str, tuple[int, bool]] = field(default_factory=dict)
     lives: dict[str, set[str]] = field(default_factory=dict)
 
@@ -79,17 +89,26 @@ class Runs:
             if seen.record.ended_at_microseconds is None and not seen.lasts
         ]
 
-    def over(self, run: Run, state: State | None, at_microseconds: int) -> None:
+    def over(
+        self,
+        run: Run,
+        state: State | None,
+        at_microseconds: int,
+        created_microseconds: int | None = None,
+        ended_microseconds: int | None = None,
+    ) -> None:
         """The cluster has a run as ended; it is written so once no pod of it lasts.
 
         Args:
             run: by its namespace and id; another namespace's word changes nothing.
             state: how it ended; None as its pods did.
             at_microseconds: when that was asked for: a pod that comes later is of a retry.
+            created_microseconds, ended_microseconds: of its Workflow, where it says so: it is there
+                before the run's first pod, and after its last.
         """
         seen = self._runs.get(run.id)
         if seen and seen.record.team == run.namespace and not seen.record.ended_at_microseconds:
-            seen.over = at_microseconds, state
+            seen.over = _Over(at_microseconds, state, created_microseconds, ended_microseconds)
 
     @property
     def is_closing(self) -> bool:
@@ -143,7 +162,7 @@ def _see(seen: _Seen, pod: KnownPod, now: int) -> None:
     stop = last.stop_microseconds if pod.has_ended else now
     seen.lasted_microseconds = max(seen.lasted_microseconds, stop)
     seen.lasts = seen.lasts or not pod.has_ended
-    if seen.over and pod.rows[0].start_microseconds > seen.over[0]:
+    if seen.over and pod.rows[0].start_microseconds > seen.over.at_microseconds:
         seen.over = None
     meta = pod.object["metadata"]
     seen.workflow = seen.workflow or (meta.get("labels") or {}).get(WORKFLOW_LABEL, "")
@@ -173,10 +192,12 @@ def _now(seen: _Seen, now: int) -> RunRecord:
     quiet = now - max(seen.lasted_microseconds, seen.known_microseconds) > QUIET_MICROSECONDS
     if quiet or (seen.over and not seen.lasts):
         failed = any(failed for _, failed in seen.failed.values())
-        told = seen.over[1] if seen.over else None
+        over = seen.over or _Over(0, None, None, None)
+        created = record.created_at_microseconds
         return replace(
             record,
-            state=told or ("failed" if failed else "succeeded"),
-            ended_at_microseconds=seen.lasted_microseconds,
+            state=over.state or ("failed" if failed else "succeeded"),
+            created_at_microseconds=min(created, over.created_microseconds or created),
+            ended_at_microseconds=max(seen.lasted_microseconds, over.ended_microseconds or 0),
         )
     return record

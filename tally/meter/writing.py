@@ -108,6 +108,7 @@ def write(ledger: Ledger, batch: Batch) -> None:
         ledger.update_run(
             run_id,
             state=record.state,
+            created_at_microseconds=record.created_at_microseconds,
             ended_at_microseconds=record.ended_at_microseconds,
             attempt=record.attempt,
         )

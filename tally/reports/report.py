@@ -126,6 +126,8 @@ def _figures(
     point = words.usd(bill.usd_per_accuracy_point) if bill.usd_per_accuracy_point else "–"
     lost = ", ".join(f"{line.phase} {words.duration(line.seconds)}" for line in shown.wasted)
     attempts = f"{bill.attempts} attempt{'s' * (bill.attempts != 1)}"
+    own = bill.platform_seconds
+    platform = f"{words.duration(own)} of it the platform's own" if own else ""
     accuracy = "–" if bill.test_accuracy is None else words.percent(bill.test_accuracy)
     tested = f"{words.count(evaluation['count'])} test examples" if evaluation else "not evaluated"
     speed = f"{words.count(history.median(rates))} examples a second" if rates else attempts
@@ -139,7 +141,7 @@ def _figures(
         Figure(
             "Wall clock",
             words.duration(bill.wall_seconds),
-            f"{attempts}, {speed}" if rates else attempts,
+            ", ".join(filter(None, [attempts, speed if rates else "", platform])),
         ),
         Figure("A point of accuracy", point, "total over percentage points"),
         Figure(

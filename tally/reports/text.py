@@ -56,6 +56,8 @@ def _tenths(parts: list[float], total: float) -> list[int]:
 
 def _below(bill: Bill, shown: money.Money) -> list[str]:
     lines = []
+    if bill.platform_seconds:
+        lines.append(words.platform(bill.platform_seconds, bill.wall_seconds))
     if bill.usd_per_example is not None and bill.examples:
         amount, unit = words.per_example(bill.usd_per_example)
         lines.append(f"{amount} {unit} trained ({words.count(bill.examples)})")

@@ -81,3 +81,11 @@ def per_example(amount: Decimal) -> tuple[str, str]:
 def clip(text: str, length: int) -> str:
     """At most `length` characters, the last an ellipsis where something was cut."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def platform(seconds: float, wall_seconds: float) -> str:
+    """How much of a run's time no step of it was there."""
+    share = percent(seconds / wall_seconds)
+    return (
+        f"{duration(seconds)} of the time ({share}) the platform's: drivers, waiting between steps"
+    )

@@ -21,7 +21,7 @@ ALONE = Verdict("it has no conductor", is_sure=False)
 def test_a_gang_whose_workflow_has_ended_goes_at_once_and_its_run_is_over() -> None:
     decided = decide(Observed([GANG], {RUN: SURE}), {}, 0.0)
     assert decided.remove == [(GANG, SURE.why)]
-    assert (decided.over, decided.alone) == ({RUN: "cancelled"}, {})
+    assert (decided.over, decided.alone) == ({RUN: SURE}, {})
 
 
 @pytest.mark.parametrize("verdicts", [{RUN: None}, {}], ids=["goes-on", "could-not-be-read"])
@@ -38,11 +38,11 @@ def test_a_gang_without_a_workflow_goes_when_nobody_has_conducted_it_for_a_while
     assert (still.remove, still.alone) == ([], first.alone)
     assert decide(Observed([GANG], {RUN: None}), still.alone, 120.0).alone == {}  # one has come
     last = decide(seen, still.alone, 100.0 + ALONE_SECONDS)
-    assert (last.remove, last.over) == ([(GANG, ALONE.why)], {RUN: None})
+    assert (last.remove, last.over) == ([(GANG, ALONE.why)], {RUN: ALONE})
 
 
 def test_a_run_without_a_gang_is_over_by_its_workflow() -> None:
-    assert decide(Observed((), {RUN: SURE}), {}, 0.0).over == {RUN: "cancelled"}
+    assert decide(Observed((), {RUN: SURE}), {}, 0.0).over == {RUN: SURE}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_workflow_that_cannot_be_read_has_not_ended(api: ApiStandIn, cluster: 
     api.put("workflows", workflow("Succeeded"), "ADDED")
     seen = observe(cluster, None, [quiet])  # how runs end is known without a right to their Jobs
     assert seen.missing == {"list jobs.batch"}
-    assert decide(seen, {}, 0.0).over == {quiet: "succeeded"}
+    assert decide(seen, {}, 0.0).over[quiet].state == "succeeded"
     api.stop()
     with pytest.raises(Refused):
         observe(cluster, None, ())

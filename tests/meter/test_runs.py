@@ -187,6 +187,15 @@ def test_a_run_whose_pods_are_still_there_after_weeks_does_not_begin_anew() -> N
     assert looked(restarted, known, NOW + WEEKS) == ([], [])
 
 
+def test_a_run_lasts_from_its_workflows_creation_to_its_end() -> None:
+    runs, known = closing(step("a"))
+    begin, end = created(STEP) - 12 * SECOND, NOW + 9 * SECOND
+    runs.over(Run("kubeflow", RUN), "succeeded", NOW, begin, end)
+    _, (record,) = looked(runs, known, NOW + 20 * SECOND)
+    assert (record.created_at_microseconds, record.ended_at_microseconds) == (begin, end)
+    assert looked(runs, known, NOW + 30 * SECOND) == ([], [])
+
+
 def test_each_life_of_a_step_is_an_attempt_whatever_its_pods_are_named() -> None:
     runs, known = Runs(), knowing(step("a", phase="Failed"))
     ((begun,), changed) = looked(runs, known, NOW)
