@@ -65,7 +65,7 @@ def create(
     timezone: ZoneOption = "UTC",
     at_once: Annotated[int, typer.Option(help="how many of its runs may go on at a time")] = 1,
     catch_up: Annotated[
-        bool, typer.Option("--catch-up", help="make up for times that were missed")
+        bool, typer.Option("--catch-up", help="make up for all missed times, not only the newest")
     ] = False,
 ) -> None:
     """Make a schedule; its next five times are printed before."""
@@ -123,7 +123,7 @@ def pause(name: NameArgument) -> None:
 
 @app.command()
 def resume(name: NameArgument, timezone: ZoneOption = "UTC") -> None:
-    """Let it go on, from its next time on."""
+    """Let it go on; for the newest time that passed meanwhile Kubeflow starts a run at once."""
     from tally.runs.kubeflow import scheduling
 
     print(f"resumed {scheduling.switch(name, Console(), on=True, where=timezone).name}")

@@ -51,18 +51,21 @@ class Seen:
 
 @dataclass(frozen=True)
 class Verdict:
-    """That a run has ended.
+    """That a run has ended, or is being ended.
 
     Attributes:
         why: in words, after "run R: ".
         state: how; None where only its pods can tell.
         is_sure: its Workflow has ended. A conductor that is not there may be about to come.
+        is_ending: its Workflow was told to end: a gang of it is nobody's any more, while the last
+            of its steps may still run.
         created_microseconds, ended_microseconds: of its Workflow, UTC; None where that is gone.
     """
 
     why: str
     state: State | None = None
     is_sure: bool = True
+    is_ending: bool = False
     created_microseconds: int | None = None
     ended_microseconds: int | None = None
 
@@ -115,7 +118,9 @@ def verdict(seen: Seen) -> Verdict | None:
     if seen.workflows:
         ends = [_end(workflow) for workflow in seen.workflows]
         # a run that goes on has or gets a conductor, which ends what an earlier one left
-        return ends[0] if all(ends) else None
+        if not all(ends):
+            return None
+        return next((end for end in ends if end and end.is_ending), ends[0])
     if seen.is_gone:
         return Verdict("its Workflow is gone")
     why = "" if seen.conductors is None else conductors_ended(seen.conductors)
@@ -146,14 +151,17 @@ def has_workflows(cluster: Cluster) -> bool:
 
 
 def _end(workflow: Object) -> Verdict | None:
-    phase = (workflow.get("status") or {}).get("phase", "")
+    spec, status = workflow.get("spec") or {}, workflow.get("status") or {}
+    phase = status.get("phase", "")
+    is_told = bool(spec.get("shutdown")) or spec.get("activeDeadlineSeconds") == 0
     if phase not in _STATES:
-        return None
-    spec, state = workflow.get("spec") or {}, _STATES[phase]
-    times = (
-        microseconds(workflow["metadata"].get("creationTimestamp")),
-        microseconds(workflow["status"].get("finishedAt")),
+        why = "its Workflow was told to end"
+        return Verdict(why, is_sure=False, is_ending=True) if is_told else None
+    state = _STATES[phase]
+    told: State = "cancelled" if state == "failed" and is_told else state
+    return Verdict(
+        f"its Workflow is {phase}" + (", terminated" if told == "cancelled" else ""),
+        told,
+        created_microseconds=microseconds(workflow["metadata"].get("creationTimestamp")),
+        ended_microseconds=microseconds(status.get("finishedAt")),
     )
-    if state == "failed" and (spec.get("shutdown") or spec.get("activeDeadlineSeconds") == 0):
-        return Verdict(f"its Workflow is {phase}, terminated", "cancelled", True, *times)
-    return Verdict(f"its Workflow is {phase}", state, True, *times)

@@ -28,7 +28,7 @@ ALONE_SECONDS = 30.0
 """So long no conductor is there before a gang without a Workflow goes: workers that have not heard
 it for 15 s have ended by themselves."""
 
-_SECONDS = (10.0, 30.0)  # between two looks: usually, and where a look takes long
+_SECONDS = (5.0, 30.0)  # between two looks: usually, and where a look takes long
 _SHARE = 5
 _WITHOUT_RIGHT_SECONDS = 60.0
 _FORBIDDEN = re.compile(r'cannot (\w+) resource "([^"]+)" in API group "([^"]*)"')
@@ -123,11 +123,15 @@ def decide(seen: Observed, alone: Mapping[str, float], now_seconds: float) -> De
         if verdict is None:
             continue
         since = alone.get(gang.uid, now_seconds)
-        if verdict.is_sure or now_seconds - since >= ALONE_SECONDS:
+        if verdict.is_sure or verdict.is_ending or now_seconds - since >= ALONE_SECONDS:
             remove.append((gang, verdict.why))
         else:
             waiting[gang.uid] = since
-    waited = {gang.run for gang, _ in remove}
+    waited = {
+        gang.run
+        for gang, _ in remove
+        if (verdict := seen.verdicts[gang.run]) and not verdict.is_ending
+    }
     over = {
         run: verdict
         for run, verdict in seen.verdicts.items()

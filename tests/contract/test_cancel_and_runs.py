@@ -53,7 +53,7 @@ def test_an_end_that_does_not_come_is_an_error_in_time(
     replay.cancelled = ["20-get-run-canceling"]
     done = run_tally("cancel", left)
     assert done.code == 1
-    assert f"run {left}: expected its end within 0 s, got none; look at it in" in done.err
+    assert f"run {left}: expected its end, got nothing new for 0 s; look at it in" in done.err
 
 
 def test_a_run_whose_workflow_is_gone_cannot_be_ended_and_says_why(

@@ -151,6 +151,15 @@ def test_pause_and_resume_are_as_good_twice(
         assert listed()["state"] == "enabled"
 
 
+def test_a_resume_announces_the_run_that_kubeflow_may_start_at_once(
+    run_tally, replay: Scheduling, made: dict[str, Any]
+) -> None:
+    told = "Kubeflow starts a run for the newest of them at once"
+    assert told not in run_tally("schedule", "pause", "cnn").out
+    assert told in run_tally("schedule", "resume", "cnn").out
+    assert told not in run_tally("schedule", "resume", "cnn").out  # it was not paused
+
+
 def test_what_was_made_elsewhere_is_listed_as_it_is(run_tally, replay: Scheduling) -> None:
     for row in recorded("40-list-recurring-runs")["response_body"]["recurringRuns"]:
         replay.recurring[row["recurring_run_id"]] = {**row, "mode": "ENABLE", "status": "ENABLED"}

@@ -8,7 +8,8 @@ from tally.kube.ended import Seen, Verdict, verdict
 
 
 def workflow(phase: str | None, **spec: Any) -> dict[str, Any]:
-    return {"spec": spec, **({} if phase is None else {"status": {"phase": phase}})}
+    meta = {"metadata": {"name": "wf"}, "spec": spec}
+    return {**meta, **({} if phase is None else {"status": {"phase": phase}})}
 
 
 def conductor(phase: str) -> dict[str, Any]:
@@ -53,7 +54,6 @@ def test_it_has_ended(seen: Seen, expected: Verdict) -> None:
     "seen",
     [
         *(Seen([workflow(phase)]) for phase in ("Running", "Pending", "", None)),
-        *(Seen([workflow("Running", **spec)]) for spec in TERMINATED),  # its pods are still ending
         Seen([workflow("Failed"), workflow("Running")]),
         Seen([workflow("Running")], conductors=[]),
         Seen(conductors=[conductor("Running")]),
@@ -65,3 +65,23 @@ def test_it_has_ended(seen: Seen, expected: Verdict) -> None:
 )
 def test_it_may_go_on(seen: Seen) -> None:
     assert verdict(seen) is None
+
+
+@pytest.mark.parametrize("spec", TERMINATED, ids=str)
+def test_one_that_was_told_to_end_is_not_over_and_its_gang_is_nobodys(spec: Any) -> None:
+    ending = verdict(Seen([workflow("Running", **spec)]))
+    assert ending is not None
+    assert (ending.is_ending, ending.is_sure, ending.state) == (True, False, None)
+    both = verdict(Seen([workflow("Failed"), workflow("Running", **spec)]))
+    assert both is not None and both.is_ending
+    assert verdict(Seen([workflow("Running"), workflow("Running", **spec)])) is None
+
+
+def test_its_workflow_says_from_when_to_when_it_was() -> None:
+    ended = workflow("Succeeded")
+    ended["metadata"]["creationTimestamp"] = "2026-11-30T10:00:00Z"
+    ended["status"]["finishedAt"] = "2026-11-30T10:02:59Z"
+    found = verdict(Seen([ended]))
+    assert found is not None
+    assert found.created_microseconds is not None and found.ended_microseconds is not None
+    assert found.ended_microseconds - found.created_microseconds == 179 * 10**6

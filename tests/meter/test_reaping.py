@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.config import kube_config
 
 from helpers.meter.standin import ARGO, ApiStandIn
 from tally.errors import SpecError
@@ -11,6 +12,7 @@ from tally.kube.cluster import Cluster, Refused
 from tally.kube.ended import Run, Verdict
 from tally.kube.reap import Gang, gangs, remove
 from tally.meter.reaping import ALONE_SECONDS, Observed, decide, observe, reaps_of
+from tally.runs.kubeflow.giving_back import give_back
 
 RUN = Run("team-a", "run-a", "wf")
 GANG = Gang("tally-run-a-train", "job-uid", RUN)
@@ -39,6 +41,13 @@ def test_a_gang_without_a_workflow_goes_when_nobody_has_conducted_it_for_a_while
     assert decide(Observed([GANG], {RUN: None}), still.alone, 120.0).alone == {}  # one has come
     last = decide(seen, still.alone, 100.0 + ALONE_SECONDS)
     assert (last.remove, last.over) == ([(GANG, ALONE.why)], {RUN: ALONE})
+
+
+def test_a_gang_whose_workflow_was_told_to_end_goes_at_once_and_its_run_goes_on() -> None:
+    ending = Verdict("its Workflow was told to end", is_sure=False, is_ending=True)
+    decided = decide(Observed([GANG], {RUN: ending}), {}, 0.0)
+    assert decided.remove == [(GANG, ending.why)]
+    assert (decided.over, decided.alone) == ({}, {})  # its exit task may be yet to come
 
 
 def test_a_run_without_a_gang_is_over_by_its_workflow() -> None:
@@ -96,6 +105,24 @@ def test_a_gangs_workflow_is_that_which_owns_it(api: ApiStandIn, cluster: Cluste
     api.put("workflows", workflow("Failed"), "DELETED")
     assert observe(cluster, None, ()).verdicts == {RUN: Verdict("its Workflow is gone")}
     assert observe(cluster, frozenset({"team-b"}), ()) == Observed([], {}, set())
+
+
+def test_who_cancels_gives_back_the_runs_machines_and_no_others(
+    api: ApiStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    api.write_kubeconfig(tmp_path / "config")
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))
+    other = {"tally.dev/gang": "o", "tally.dev/run": "other", "pipeline/runid": "other"}
+    api.put("jobs", job(), "ADDED")
+    api.put("jobs", job("other-uid", name="other", labels=other), "ADDED")
+    said: list[str] = []
+    give_back("run-a", "team-a", said.append).join(10)
+    assert said == [f"gave back the workers of {GANG.job}"]
+    assert [one["metadata"]["name"] for one in api.objects["jobs"].values()] == ["other"]
+    api.forbidden = {"list jobs.batch"}
+    give_back("other", "team-a", said.append).join(10)
+    assert len(said) == 1  # the meter will
 
 
 def test_without_argo_who_conducts_decides(api: ApiStandIn, cluster: Cluster) -> None:

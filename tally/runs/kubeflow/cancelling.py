@@ -5,6 +5,7 @@ from rich.console import Console
 from tally.errors import SpecError
 from tally.runs.kubeflow.connection import connect
 from tally.runs.kubeflow.finding import find_run
+from tally.runs.kubeflow.giving_back import give_back
 from tally.runs.kubeflow.showing import Lines
 from tally.runs.kubeflow.steps import outcome
 from tally.runs.kubeflow.submitting import CANCEL_SECONDS
@@ -20,7 +21,7 @@ def cancel(text: str, console: Console) -> str:
 
     Raises:
         SpecError: there is none, or it has ended before.
-        RunError: the server does not answer, or the end has not come within a minute.
+        RunError: the server does not answer, or nothing of the run has changed for a minute.
     """
     connection = connect()
     run = find_run(connection, text)
@@ -30,6 +31,8 @@ def cancel(text: str, console: Console) -> str:
             f"run {run_id}: expected one that is running, got {end.state}; see `make runs`"
         )
     terminate(connection, run_id)
-    last = outcome(watch(connection, run_id, (), Lines(console), dict, CANCEL_SECONDS))
+    shown = Lines(console)
+    give_back(run_id, connection.settings.pods_namespace, shown.note)
+    last = outcome(watch(connection, run_id, (), shown, dict, CANCEL_SECONDS))
     assert last is not None
     return f"{last.state} {run_id}"

@@ -44,8 +44,10 @@ def create(
         console: where the times go.
         name: of the schedule, which no other has; the pipeline's without.
         where: the time zone in which the server reads fields.
-        at_once: how many of its runs may go on at a time; the next one is left out meanwhile.
-        catch_up: make up for times that passed while it was paused or the server was away.
+        at_once: how many of its runs may go on at a time. Meanwhile times are left out; for the
+            newest of them Kubeflow starts one run as soon as one of its runs has ended.
+        catch_up: make up for every time that passed while it was paused or the server was away,
+            and not for the newest alone.
 
     Raises:
         SpecError: bad input, a name that is taken, or refused by the server; nothing was made.
@@ -167,6 +169,9 @@ def switch(text: str, console: Console, *, on: bool, where: str = "UTC") -> Sche
     zone, connection = cron.zone(where), connect()
     found = kept.find(connection, text)
     kept.enable(connection, found, on)
+    if on and not found.enabled:
+        _say(console, f"{found.name}: if a time of it passed in the pause, Kubeflow starts a run "
+             "for the newest of them at once")  # fmt: skip
     schedule = kept.find(connection, found.id)
     if times := schedule.next_times(datetime.now(UTC), zone, TIMES):
         say_times(console, f'{schedule.name} "{schedule.when}"', times, zone)

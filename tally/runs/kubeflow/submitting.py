@@ -14,6 +14,7 @@ from tally.runs.kubeflow.connection import Connection, connect
 from tally.runs.kubeflow.ending import Ended, ended, left_running
 from tally.runs.kubeflow.explaining import Explaining
 from tally.runs.kubeflow.finding import find_run
+from tally.runs.kubeflow.giving_back import give_back
 from tally.runs.kubeflow.package import package
 from tally.runs.kubeflow.showing import Shown, display
 from tally.runs.kubeflow.sizing import sizes_of
@@ -21,7 +22,7 @@ from tally.runs.kubeflow.steps import leaves
 from tally.runs.kubeflow.watching import terminate, watch
 from tally.runs.signals import held, interrupting
 
-CANCEL_SECONDS = 60.0
+CANCEL_SECONDS = 60.0  # in which nothing of the run changes
 _LAST_LOOK_SECONDS = 3.0
 
 
@@ -143,8 +144,9 @@ def follow(
 def _cancel(
     connection: Connection, run_id: str, names: Sequence[str], shown: Shown
 ) -> dict[str, Any]:
-    shown.note(f"cancelling; at most {CANCEL_SECONDS:.0f} s, Ctrl-C leaves it to Kubeflow")
+    shown.note("cancelling; Kubeflow takes up to a minute, Ctrl-C leaves it to it")
     terminate(connection, run_id)
+    give_back(run_id, connection.settings.pods_namespace, shown.note)
     return watch(connection, run_id, names, shown, dict, CANCEL_SECONDS)
 
 

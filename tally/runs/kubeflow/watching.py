@@ -42,13 +42,14 @@ def watch(
         names: of its tasks, in order; none where they are not known.
         shown: where it is drawn.
         reasons: by step, why it waits, as of now.
-        seconds: how long to wait for the end; None is for ever.
+        seconds: how long to wait for the end, or for any step's next state; None is for ever.
 
     Raises:
-        RunError: the server has not answered for 10 minutes, or the end has not come in time.
+        RunError: the server has not answered for 10 minutes, or nothing has changed in time.
         SpecError: the run is gone, or the credentials are no longer taken.
     """
-    begun = answered = time.monotonic()
+    moved = answered = time.monotonic()
+    before: object = None
     pause = POLL_SECONDS
     while True:
         asked = time.monotonic()
@@ -66,13 +67,16 @@ def watch(
             raise SpecError(str(error) if gone else f"{error}; {_goes_on(run_id)}") from error
         else:
             answered, pause = time.monotonic(), POLL_SECONDS
-            shown.show(steps(run, names), str(run.get("state") or ""), reasons())
+            now = steps(run, names), str(run.get("state") or "")
+            shown.show(*now, reasons())
+            if now != before:
+                before, moved = now, answered
             if outcome(run):
                 return run
-        if seconds is not None and time.monotonic() - begun > seconds:
+        if seconds is not None and time.monotonic() - moved > seconds:
             raise RunError(
-                f"run {run_id}: expected its end within {seconds:.0f} s, got none; look at it in "
-                f"Kubeflow's UI ({connection.run_link(run_id)})"
+                f"run {run_id}: expected its end, got nothing new for {seconds:.0f} s; look at it "
+                f"in Kubeflow's UI ({connection.run_link(run_id)})"
             )
         time.sleep(max(0.0, asked + pause - time.monotonic()))
 
