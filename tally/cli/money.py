@@ -151,19 +151,17 @@ def report(
 @app.command()
 def compare(
     run: Annotated[str, typer.Argument(envvar="RUN", help="two or more run ids: a,b")],
+    engine: EngineOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Runs side by side: parameters, metrics, cost."""
-    from tally.costing.ledger import open_ledger
+    """Runs side by side, of this machine and of a cluster: parameters, metrics, cost."""
     from tally.reports import compare as comparison
-    from tally.runs.listing import find
+    from tally.runs.engines import engine_with
 
-    ledger = open_ledger()
-    ids = [text for text in run.replace(",", " ").split() if text]
-    if len(ids) < 2:
+    names = [text for text in run.replace(",", " ").split() if text]
+    if len(names) < 2:
         raise SpecError(f'RUN: expected two runs or more, got "{run}"; pass RUN=a,b')
-    found = [find(ledger, text) for text in ids]
-    pairs = [(record, ledger.bill(record.id)) for record in found]
+    pairs = [engine_with(engine, name).facts(name) for name in names]
     if as_json:
         print(json.dumps(comparison.compare_json(pairs)))
     else:

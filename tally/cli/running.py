@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -22,10 +22,6 @@ from tally.cli.options import (
     asked,
 )  # fmt: skip
 
-if TYPE_CHECKING:
-    from tally.costing.runs import RunRecord
-    from tally.runs.local import Ended
-
 app = typer.Typer()
 
 
@@ -41,24 +37,18 @@ def submit(
 ) -> None:
     """Compile and run a pipeline, with live progress; ends with the bill."""
     from tally.runs.consent import Consent
-    from tally.runs.kubeflow.settings import on_cluster
+    from tally.runs.engines import engine_of
 
-    consent = Consent(yes=yes, above_usd=confirm_above_usd)
-    parameters = asked(settings)
-    if on_cluster(engine):
-        from tally.runs.kubeflow import ending, submitting
-
-        end = submitting.submit(
+    consent, parameters = Consent(yes=yes, above_usd=confirm_above_usd), asked(settings)
+    sys.exit(
+        engine_of(engine).submit(
             pipeline,
             parameters,
-            _console(as_json),
+            consent,
+            as_json=as_json,
             cancel_on_interrupt=cancel_on_interrupt,
-            consent=consent,
         )
-        sys.exit(ending.say(end, as_json=as_json))
-    from tally.runs import local
-
-    _print_end(local.submit(pipeline, parameters, _console(as_json), consent), as_json)
+    )
 
 
 @app.command()
@@ -73,31 +63,24 @@ def watch(
 
 
 @app.command()
-def resume(run: RunArgument, settings: SettingsOption = None, as_json: JsonOption = False) -> None:
+def resume(
+    run: RunArgument,
+    settings: SettingsOption = None,
+    engine: EngineOption = "",
+    as_json: JsonOption = False,
+) -> None:
     """Go on with a run that did not finish, from its last checkpoint; SET can raise its limits."""
-    from tally.costing.ledger import open_ledger
-    from tally.runs import local
+    from tally.runs.engines import engine_with
 
-    found, parameters = open_ledger().find_run(run).id, asked(settings)
-    _print_end(local.resume(found, _console(as_json), parameters), as_json)
+    sys.exit(engine_with(engine, run).resume(run, asked(settings), as_json=as_json))
 
 
 @app.command()
 def cancel(run: RunArgument, engine: EngineOption = "") -> None:
     """End a running run; one of this machine keeps its last checkpoint and can be resumed."""
-    from tally.runs.kubeflow.settings import on_cluster
+    from tally.runs.engines import engine_with
 
-    if on_cluster(engine):
-        from tally.runs.kubeflow.cancelling import cancel as cancel_there
-
-        print(cancel_there(run, _console(as_json=True)))
-        return
-    from tally.costing.ledger import open_ledger
-    from tally.runs import local
-
-    found = open_ledger().find_run(run)
-    local.cancel(found)
-    print(f"cancelled {found.id}; `make resume RUN={found.id}` goes on with it")
+    print(engine_with(engine, run).cancel(run))
 
 
 @app.command()
@@ -136,42 +119,32 @@ def reap(
 @app.command()
 def runs(as_json: JsonOption = False, engine: EngineOption = "") -> None:
     """List runs, newest first, with what each cost."""
-    from tally.runs.kubeflow.settings import on_cluster
+    from tally.runs.engines import engine_of
 
-    if on_cluster(engine):
-        from tally.runs.kubeflow import listing as cluster
-
-        there = cluster.listed()
-        document, cells = cluster.rows_json(there), [row.cells() for row in there]
-    else:
-        from tally.runs import listing
-
-        here = listing.listed()
-        document, cells = listing.rows_json(here), [row.cells() for row in here]
+    found = engine_of(engine).listed()
     if as_json:
-        print(json.dumps(document))
+        print(json.dumps(found.document))
         return
     table = Table(box=None, header_style="bold")
     for title in ("run", "pipeline", "state", "began (UTC)", "accuracy", "cost"):
         table.add_column(title, justify="right" if title in ("accuracy", "cost") else "left")
-    for row in cells:
+    for row in found.cells:
         table.add_row(*row)
-    Console().print(table if cells else "no runs yet; try `make submit PIPELINE=cnn`")
+    Console().print(table if found.cells else "no runs yet; try `make submit PIPELINE=cnn`")
 
 
 @app.command()
 def logs(
     run: RunArgument,
     step: Annotated[str, typer.Option(envvar="STEP", help="one step only, or engine")] = "",
+    engine: EngineOption = "",
 ) -> None:
     """Print what a run's steps and Kubeflow's runner wrote."""
-    from tally.costing.ledger import open_ledger
-    from tally.runs.listing import log_files
+    from tally.runs.engines import engine_with
 
-    for path in log_files(open_ledger().find_run(run).id, step):
-        print(f"==> {path.stem} <==")
-        with open(path, errors="replace") as file:
-            sys.stdout.writelines(file)
+    for title, text in engine_with(engine, run).logs(run, step):
+        print(f"==> {title} <==")
+        sys.stdout.write(text if text.endswith("\n") or not text else f"{text}\n")
 
 
 @app.command("compile")
@@ -199,40 +172,3 @@ def doctor(probe: ProbeOption = False) -> None:
 
 def _console(as_json: bool) -> Console:
     return Console(stderr=as_json)
-
-
-def _outcome(run: "RunRecord") -> str:
-    """What a run that went well has come to, in a few words."""
-    from tally import storage
-
-    if "test_accuracy" not in run.metrics:
-        return "no new data: nothing was trained"
-    words = f"test accuracy {run.metrics['test_accuracy']:.2%}"
-    measured = storage.run_folder(run.id) / "evaluation.json"
-    found = json.loads(measured.read_text()) if measured.exists() else {}
-    if beside := found.get("baseline"):
-        words += f" (baseline {beside['name']}: {beside['test_accuracy']:.2%})"
-    return f"{words}; {found['verdict']['reason']}" if found.get("verdict") else words
-
-
-def _print_end(ended: "Ended", as_json: bool) -> NoReturn:
-    """The bill, and for a run that did not succeed the reason and the remedy; then exit."""
-    from tally.reports.quote_text import against
-    from tally.reports.text import bill_table
-    from tally.runs.listing import row_json
-
-    run = ended.run
-    if as_json:
-        print(json.dumps({"schema": 1, **row_json(run, ended.bill), "bill": ended.bill.as_json()}))
-    else:
-        Console().print(bill_table(ended.bill))
-        if ended.quote is not None and run.state == "succeeded":
-            print(against(ended.quote, ended.bill))
-    if run.state == "succeeded":
-        if not as_json:
-            print(f"{_outcome(run)} · `make report RUN={run.id}`")
-    else:
-        print(f"{run.state}: {run.error}", file=sys.stderr)
-        resume = "" if "make resume" in run.error else f" · `make resume RUN={run.id}` goes on"
-        print(f"cost so far ${ended.bill.total_usd:.4f}{resume}", file=sys.stderr)
-    sys.exit(ended.exit_code)

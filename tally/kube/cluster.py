@@ -104,6 +104,22 @@ class Cluster:
                 raise refused
             time.sleep(_PAUSE_SECONDS)
 
+    def text(
+        self, path: str, query: Mapping[str, str] | None = None, *, seconds: float = 10.0
+    ) -> str:
+        """An answer that is plain text, asked for once: the log of a pod's container.
+
+        Raises:
+            Refused: it was refused, or not answered in time.
+        """
+        try:
+            with self._send("GET", path, None, query, (min(seconds, 5.0), seconds)) as response:
+                return str(response.data.decode("utf-8", "replace"))
+        except client.ApiException as error:
+            raise _refused("GET", path, error) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Refused(f"GET {path}", 0, type(error).__name__, str(error)[:200]) from error
+
     def watch(
         self, path: str, query: Mapping[str, str], *, seconds: int
     ) -> Iterator[tuple[str, Object]]:

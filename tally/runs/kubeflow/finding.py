@@ -32,6 +32,15 @@ def find_run(connection: Connection, text: str) -> dict[str, Any]:
     return found[0]
 
 
+def whole_run(connection: Connection, text: str) -> dict[str, Any]:
+    """The same with all that the server has of it: lists leave out what the steps came to.
+
+    Raises:
+        As find_run.
+    """
+    return get_run(connection, str(find_run(connection, text)["run_id"]))
+
+
 def newest(connection: Connection, count: int) -> Iterator[dict[str, Any]]:
     """At most so many runs, the newest first."""
     query = {

@@ -13,9 +13,10 @@ from tally.runs.kubeflow import creating, uploading
 from tally.runs.kubeflow.connection import Connection, connect
 from tally.runs.kubeflow.ending import Ended, ended, left_running
 from tally.runs.kubeflow.explaining import Explaining
-from tally.runs.kubeflow.finding import find_run
+from tally.runs.kubeflow.finding import find_run, whole_run
 from tally.runs.kubeflow.giving_back import give_back
 from tally.runs.kubeflow.package import package
+from tally.runs.kubeflow.retrying import retry
 from tally.runs.kubeflow.showing import Shown, display
 from tally.runs.kubeflow.sizing import sizes_of
 from tally.runs.kubeflow.steps import leaves
@@ -87,6 +88,23 @@ def submit(
     )  # fmt: skip
 
 
+def resume(text: str, console: Console, *, cancel_on_interrupt: bool = False) -> Ended:
+    """Go on with a run that failed or was cancelled, and follow it to its end.
+
+    Args:
+        text: as of rejoin.
+
+    Raises:
+        SpecError: there is none, or nothing to go on with. RunError: the server does not answer.
+    """
+    connection = connect()
+    run = retry(connection, whole_run(connection, text))
+    _lines(console)(connection.run_link(str(run["run_id"])))
+    return follow(
+        connection, run, tasks_of(connection, run), console, cancel_on_interrupt=cancel_on_interrupt
+    )
+
+
 def rejoin(text: str, console: Console, *, cancel_on_interrupt: bool = False) -> Ended:
     """Follow a run that was left running.
 
@@ -100,7 +118,7 @@ def rejoin(text: str, console: Console, *, cancel_on_interrupt: bool = False) ->
     run = find_run(connection, text)
     _lines(console)(connection.run_link(str(run["run_id"])))
     return follow(
-        connection, run, _tasks(connection, run), console, cancel_on_interrupt=cancel_on_interrupt
+        connection, run, tasks_of(connection, run), console, cancel_on_interrupt=cancel_on_interrupt
     )
 
 
@@ -150,7 +168,7 @@ def _cancel(
     return watch(connection, run_id, names, shown, dict, CANCEL_SECONDS)
 
 
-def _tasks(connection: Connection, run: Mapping[str, Any]) -> list[str]:
+def tasks_of(connection: Connection, run: Mapping[str, Any]) -> list[str]:
     """The tasks of a run's pipeline, none where the server no longer has it."""
     spec = run.get("pipeline_spec")
     if not spec:

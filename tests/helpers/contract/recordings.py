@@ -16,6 +16,8 @@ SUCCESS = ["11-get-run-pending", "13-get-run-state-missing", "12-get-run-running
            "14-get-run-succeeded"]  # fmt: skip
 FAILURE = ["11-get-run-pending", "16-get-run-failed-step"]
 UNSCHEDULABLE = ["11-get-run-pending", "17-get-run-running-unschedulable"]
+# just after a retry was asked for the server still shows the end of before
+RETRIED = ["16-get-run-failed-step", "12-get-run-running", "14-get-run-succeeded"]
 CANCELLED = ["20-get-run-canceling", "21-get-run-terminated-ends-failed"]
 
 
@@ -37,7 +39,14 @@ def answer_of(name: str) -> dict[str, Any]:
 
 def identity_of(run: dict[str, Any]) -> dict[str, Any]:
     """What tells a run from others."""
-    kept = ("run_id", "display_name", "experiment_id", "pipeline_version_reference", "created_at")
+    kept = (
+        "run_id",
+        "display_name",
+        "experiment_id",
+        "pipeline_version_reference",
+        "created_at",
+        "runtime_config",
+    )
     return {name: run[name] for name in kept if name in run}
 
 

@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from helpers.contract.recordings import (
     CANCELLED,
+    RETRIED,
     SUCCESS,
     answer_of,
     fault_of,
@@ -46,6 +47,7 @@ class Replay:
         tokens: those that are accepted, None for anybody.
         looked, created: called with each look at a run, and with each run that is created.
         cancelled: the story of a run once it is terminated.
+        retried: the story of a run once it is retried.
         synthetic: a made-up answer to all looks at runs.
         kubernetes: answers by path of an API server of Kubernetes at the same address; a number
             is a status without one.
@@ -58,6 +60,7 @@ class Replay:
     looked: Callable[["Replay"], None] = lambda self: None
     created: Callable[["Replay"], None] = lambda self: None
     cancelled: list[str] = field(default_factory=lambda: list(CANCELLED))
+    retried: list[str] = field(default_factory=lambda: list(RETRIED))
     kubernetes: dict[str, Any] = field(default_factory=dict)
     synthetic: dict[str, Any] | None = None
 
@@ -157,6 +160,9 @@ class Replay:
             case "POST runs/*:terminate":
                 self._left[run_id] = list(self.cancelled)
                 return 200, answer_of("19-terminate-run")
+            case "POST runs/*:retry":
+                self._left[run_id] = list(self.retried)
+                return 200, answer_of("25-retry-run")
             case "DELETE runs/*":
                 del self.runs[run_id]
                 return 200, {}

@@ -1,0 +1,86 @@
+"""Where runs run: what every command asks of them, on this machine and on a cluster alike."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tally.costing.bill import Bill
+from tally.costing.runs import RunRecord
+from tally.errors import SpecError
+from tally.runs.consent import Consent
+from tally.runs.kubeflow.settings import on_cluster
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Runs, newest first: as JSON, and as cells of a table."""
+
+    document: Mapping[str, Any]
+    cells: list[list[str]]
+
+
+class Engine(Protocol):
+    """All of one place's runs. A run is named by its id, or as much of it as is unique.
+
+    Every method may raise SpecError (no such run, bad input) and RunError (no answer). Those that
+    follow a run print its end and its bill, and give back what the command exits with.
+    """
+
+    def submit(
+        self,
+        pipeline: str,
+        settings: Mapping[str, str],
+        consent: Consent,
+        *,
+        as_json: bool,
+        cancel_on_interrupt: bool,
+    ) -> int:
+        """Run a pipeline to its end."""
+
+    def resume(self, run: str, settings: Mapping[str, str], *, as_json: bool) -> int:
+        """Go on with a run that did not finish, to its end."""
+
+    def cancel(self, run: str) -> str:
+        """End a running run; a line that says so."""
+
+    def listed(self) -> Listing:
+        """The newest runs."""
+
+    def logs(self, run: str, step: str) -> Iterator[tuple[str, str]]:
+        """A title and the text of each log of a run, or of one step of it."""
+
+    def facts(self, run: str) -> tuple[RunRecord, Bill]:
+        """What a run was asked for and has come to, and its bill."""
+
+
+def engine_of(choice: str) -> Engine:
+    """The engine that ENGINE names; without it the cluster's where KFP_HOST is set.
+
+    Raises:
+        SpecError: it is neither local nor cluster.
+    """
+    if on_cluster(choice):
+        from tally.runs.kubeflow.engine import Kubeflow
+
+        return Kubeflow()
+    from tally.runs.here import Here
+
+    return Here()
+
+
+def engine_with(choice: str, run: str) -> Engine:
+    """The engine that has a run: as `engine_of`, but a run of this machine is found without being
+    asked for by ENGINE.
+
+    Raises:
+        SpecError: ENGINE is neither local nor cluster.
+    """
+    if not choice and on_cluster(choice):
+        from tally.costing.ledger import open_ledger
+
+        try:
+            open_ledger().find_run(run)
+        except SpecError:
+            return engine_of(choice)
+        return engine_of("local")
+    return engine_of(choice)

@@ -1,0 +1,95 @@
+"""A cluster's runs, as every engine has them."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from rich.console import Console
+
+from tally.costing.bill import Bill
+from tally.costing.runs import RunRecord, State
+from tally.errors import SpecError
+from tally.meterclient import MeterClient
+from tally.runs.consent import Consent
+from tally.runs.engines import Listing
+from tally.runs.kubeflow import cancelling, ending, listing, submitting
+from tally.runs.kubeflow import logs as kept
+from tally.runs.kubeflow.connection import connect
+from tally.runs.kubeflow.finding import whole_run
+from tally.runs.kubeflow.steps import outcome
+
+_STATES: dict[str, State] = {
+    "succeeded": "succeeded", "skipped": "succeeded", "failed": "failed", "cancelled": "cancelled",
+}  # fmt: skip
+
+
+class Kubeflow:
+    """See Engine."""
+
+    def submit(
+        self,
+        pipeline: str,
+        settings: Mapping[str, str],
+        consent: Consent,
+        *,
+        as_json: bool,
+        cancel_on_interrupt: bool,
+    ) -> int:
+        """As Engine; an interruption leaves the run running unless it is to cancel it."""
+        end = submitting.submit(
+            pipeline,
+            settings,
+            Console(stderr=as_json),
+            cancel_on_interrupt=cancel_on_interrupt,
+            consent=consent,
+        )
+        return ending.say(end, as_json=as_json)
+
+    def resume(self, run: str, settings: Mapping[str, str], *, as_json: bool) -> int:
+        """As Engine: Kubeflow's retry of the steps that failed, with the parameters that it had."""
+        if settings:
+            raise SpecError(
+                f"SET: expected none for a run on a cluster, got {', '.join(sorted(settings))}; "
+                "Kubeflow retries a run as it was: leave it out, or submit another"
+            )
+        return ending.say(submitting.resume(run, Console(stderr=as_json)), as_json=as_json)
+
+    def cancel(self, run: str) -> str:
+        """As Engine."""
+        return cancelling.cancel(run, Console(stderr=True))
+
+    def listed(self) -> Listing:
+        """As Engine."""
+        rows = listing.listed()
+        return Listing(listing.rows_json(rows), [row.cells() for row in rows])
+
+    def logs(self, run: str, step: str) -> Iterator[tuple[str, str]]:
+        """As Engine."""
+        connection = connect()
+        found = whole_run(connection, run)
+        return kept.logs(connection, found, submitting.tasks_of(connection, found), step)
+
+    def facts(self, run: str) -> tuple[RunRecord, Bill]:
+        """As Engine: parameters and state are Kubeflow's, what was measured and the bill the
+        meter's."""
+        connection = connect()
+        found = whole_run(connection, run)
+        run_id = str(found["run_id"])
+        meter = MeterClient.from_environment()
+        if meter is None:
+            raise SpecError(
+                f"run {run_id}: expected a meter that has its bill, got none; set TALLY_METER_URL"
+            )
+        bill, end = meter.bill(run_id), outcome(found)
+        began = datetime.fromisoformat(str(found.get("created_at") or "1970-01-01T00:00:00Z"))
+        record = RunRecord(
+            id=run_id,
+            pipeline=bill.pipeline,
+            state=_STATES[end.state] if end else "running",
+            created_at_microseconds=round(began.timestamp() * 1e6),
+            value_of_hour_usd=bill.value_of_hour_usd,
+            engine="cluster",
+            attempt=bill.attempts,
+            spec=dict((found.get("runtime_config") or {}).get("parameters") or {}),
+            metrics={} if bill.test_accuracy is None else {"test_accuracy": bill.test_accuracy},
+        )
+        return record, bill

@@ -1,0 +1,146 @@
+"""`tally logs`, `tally resume` and `tally compare` on Kubeflow's runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.contract.recordings import FAILURE
+from helpers.contract.replay import Replay
+from helpers.metered_runs import HOUR, NOON, life, node, run
+from helpers.served_meter import served_meter, token_of
+from tally.runs.kubeflow import retrying
+
+pytestmark = pytest.mark.slow
+
+PODS = "/api/v1/namespaces/kubeflow/pods"
+
+
+@pytest.fixture
+def failed(run_tally, replay: Replay) -> str:
+    """The id of a run whose train step failed."""
+    replay.story = list(FAILURE)
+    assert run_tally("submit", "cnn").code == 1
+    return str(replay.the_run()["run_id"])
+
+
+def test_a_retried_run_is_followed_to_its_new_end(
+    run_tally, replay: Replay, failed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "_LOOK_SECONDS", 0.02)
+    done = run_tally("resume", failed[:8], "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["state"] == "succeeded"
+    assert replay.seen["POST runs/*:retry"] == 1
+
+
+def test_one_that_is_not_begun_again_is_an_error_in_time(
+    run_tally, replay: Replay, failed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(retrying, "BEGIN_SECONDS", 0.1)
+    replay.retried = ["16-get-run-failed-step"]
+    done = run_tally("resume", failed)
+    assert done.code == 1
+    assert "expected Kubeflow to begin it again within 0 s, got FAILED" in done.err
+
+
+def test_only_what_did_not_succeed_is_retried_and_as_it_was(
+    run_tally, replay: Replay, failed: str
+) -> None:
+    other = run_tally("resume", failed, "--set", "epochs=3")
+    assert other.code == 2
+    assert "SET: expected none for a run on a cluster, got epochs" in other.err
+    replay._left[failed] = ["14-get-run-succeeded"]
+    done = run_tally("resume", failed)
+    assert done.code == 2
+    assert "expected one that failed or was cancelled, got succeeded" in done.err
+    replay._left[failed] = ["12-get-run-running"]
+    assert "got one that goes on (`make watch` follows it)" in run_tally("resume", failed).err
+    assert replay.seen["POST runs/*:retry"] == 0
+
+
+def test_without_a_kubeconfig_logs_are_what_kubeflow_keeps(run_tally, failed: str) -> None:
+    done = run_tally("logs", failed, "--step", "train")
+    assert done.code == 0, done.err
+    titles = [line for line in done.out.splitlines() if line.startswith("==>")]
+    assert titles == ["==> train <=="]
+    assert "RuntimeError: bad thing" in done.out
+    whole = run_tally("logs", failed).out
+    assert "==> train <==" in whole and "==> bill <==" in whole
+
+
+def test_a_step_that_there_is_not_is_one_line(run_tally, failed: str) -> None:
+    done = run_tally("logs", failed, "--step", "trian")
+    assert done.code == 2
+    assert "STEP: expected one of" in done.err and "got trian" in done.err
+
+
+def test_where_nothing_is_kept_that_is_said(run_tally, replay: Replay, failed: str) -> None:
+    replay.faults["GET v1alpha1 log"] = ["500"] * 20
+    done = run_tally("logs", failed)
+    assert done.code == 2
+    assert "its pods are gone, and Kubeflow has kept none" in done.err
+
+
+def pod(name: str, **labels: str) -> dict[str, Any]:
+    path = Path(__file__).parents[1] / "kube" / "pods" / "kfp-executor.json"
+    made = json.loads(path.read_text())
+    meta = made["metadata"]
+    meta["name"], meta["labels"] = name, {**meta["labels"], **labels}
+    return dict(made)
+
+
+@pytest.mark.usefixtures("kubeconfig")
+def test_with_one_they_are_the_pods_own_workers_among_them(
+    run_tally, replay: Replay, failed: str
+) -> None:
+    step = {"tally.dev/step": "train", "pipeline/runid": failed}
+    worker = pod("worker-0", **step, **{"tally.dev/gang": "g"})
+    worker["spec"]["containers"] = [
+        {"name": "worker", "env": [{"name": "TALLY_WORKER", "value": "0"}]}
+    ]
+    waiting = pod("waiting", **step)
+    replay.kubernetes = {
+        PODS: {"items": [pod("conductor", **step), worker, waiting]},
+        f"{PODS}/conductor/log": "the conductor's\n",
+        f"{PODS}/worker-0/log": "a worker's",
+        f"{PODS}/waiting/log": 400,  # it has not begun
+    }
+    done = run_tally("logs", failed, "--step", "train")
+    assert done.code == 0, done.err
+    assert done.out == "==> train <==\nthe conductor's\n==> train worker 0 <==\na worker's\n"
+
+
+def test_runs_of_a_cluster_are_compared_with_the_meters_bills(
+    run_tally, replay: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "meter"
+    folder.mkdir()
+    with served_meter(folder, monkeypatch) as meter:
+        meter.ledger.write_nodes([node()])
+        (folder / "token").write_text(token_of("team-a"))
+        monkeypatch.setenv("TALLY_METER_URL", meter.url)
+        monkeypatch.setenv("TALLY_METER_TOKEN_FILE", str(folder / "token"))
+        for epochs in ("2", "3"):
+            replay.created = lambda server: meter.ledger.put_new_runs([
+                run(list(server.runs)[-1], state="succeeded", ended_at_microseconds=NOON,
+                    metrics={"test_accuracy": 0.9})
+            ])  # fmt: skip
+            assert run_tally("submit", "cnn", "--set", f"epochs={epochs}").code == 0
+            run_id = list(replay.runs)[-1]
+            meter.ledger.write_usage(life(f"pod-{run_id}", NOON - HOUR, NOON, run_id=run_id))
+        done = run_tally("compare", ",".join(replay.runs), "--json")
+        assert done.code == 0, done.err
+        said = json.loads(done.out)
+        assert said["differing"] == ["epochs"]
+        for one in said["runs"]:
+            assert one["metrics"] == {"test_accuracy": 0.9}
+            assert one["bill"]["total_usd"] == float(meter.ledger.bill(one["id"]).total_usd)
+
+
+def test_without_a_meter_there_is_nothing_to_compare(run_tally, failed: str) -> None:
+    done = run_tally("compare", f"{failed},{failed}")
+    assert done.code == 2
+    assert "expected a meter that has its bill, got none; set TALLY_METER_URL" in done.err
