@@ -53,9 +53,9 @@ STAGES = {
     for stage in (
         Stage("venv", ("make", "venv-dev"), 150, stamp=".venv/.tally-dev", first_seconds=600),
         Stage("build", BUILD, 210, needs_root=True, stamp=KUBECTL, first_seconds=1800),
-        Stage("lint", ("make", "lint"), 75),
+        Stage("lint", ("make", "lint"), 45),
         # loadgroup and loadfile of pytest-xdist 3.8 come to no end once a process was replaced
-        pytest("units", 330, UNITS, "-n", "2", "--dist", "worksteal"),
+        pytest("units", 400, UNITS, "-n", "2", "--dist", "worksteal"),
         pytest("timing", 120, "timing and not slow", "-n", "1"),
         pytest("faults", 180, "faults", "-n", "1"),
         Stage("cluster-up", ("tests/cluster/ready.sh",), 60, needs_root=True, stays=True),
