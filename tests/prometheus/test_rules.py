@@ -53,14 +53,29 @@ def test_rules_and_alerts_give_the_known_answers(test: str, tmp_path: Path) -> N
     [
         ("rules.yaml", "last_over_time(tally_cost_usd_total", "increase(tally_cost_usd_total"),
         ("rules.yaml", "and on (instance) topk(1,", "and on (instance) topk(9,"),
-        ("rules.yaml", "run:tally_cost_usd:sum + on (run)", "run:tally_cost_usd:sum - on (run)"),
+        (
+            "rules.yaml",
+            "tally_cost_usd:sum + on (run, team)",
+            "tally_cost_usd:sum - on (run, team)",
+        ),
+        ("rules.yaml", "sum / on (run, team)", "sum / on (run)"),
         ("alerts.yaml", "0.8 <= ", "0.9 <= "),
         ("alerts.yaml", "tally_pending_seconds) > 300", "tally_pending_seconds) > 3000"),
         ("alerts.yaml", "absent(tally_meter_snapshot_timestamp_seconds)\n          or ", ""),
         ("alerts.yaml", "min_over_time(tally_meter_unwritten_rows[5m]) > 0", "vector(0) > 0"),
         ("alerts.yaml", "unless on (instance) time()", "unless on (instance) 10000 + time()"),
     ],
-    ids=["increase", "two meters", "time", "budget", "pending", "absent", "unwritten", "busy"],
+    ids=[
+        "increase",
+        "two meters",
+        "time",
+        "same id",
+        "budget",
+        "pending",
+        "absent",
+        "unwritten",
+        "busy",
+    ],
 )
 def test_the_tests_see_a_broken_rule(file: str, right: str, wrong: str, tmp_path: Path) -> None:
     folder = copied(tmp_path)
