@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def test_everything_comes_back_as_the_ledger_has_it(meter: Meter, token_file: Pa
     client.post_events(RUN, [event])
     assert client.post_usage(RUN, [told("pod-a"), told("nobody")]) == {"nobody"}
     assert client.bill(RUN) == meter.ledger.bill(RUN)
+    quote, event = replace(quote, namespace="team-a"), replace(event, namespace="team-a")
     assert client.quote(RUN) == meter.ledger.quote(RUN) == quote
     assert client.events(RUN) == meter.ledger.events(RUN) == [event]
     assert sorted(map(str, client.usage(RUN))) == sorted(map(str, meter.ledger.usage([RUN])))

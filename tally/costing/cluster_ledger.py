@@ -4,16 +4,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Select, Table, or_, select, update
+from sqlalchemy import Engine, Select, exists, or_, select, union, update
 
 from tally.costing import cluster_tables, tables
 from tally.costing.allocation import Charge, charge
 from tally.costing.database import reading, writing
+from tally.costing.kept import write_rows
 from tally.costing.merge import merge, part
 from tally.costing.node_shares import NodeAccount, Window, share_nodes
 from tally.costing.nodes import Node
-from tally.costing.quotes import Quote, RunEvent
-from tally.costing.runs import RunRecord
+from tally.costing.runs import RunKey, RunRecord
 from tally.costing.sweep import uncollected
 from tally.costing.usage import Source, Usage
 
@@ -43,7 +43,7 @@ class ClusterLedger:
     def write_nodes(self, nodes: Iterable[Node]) -> None:
         """Write all lives or none; of two writes of one life the one heard of last stays."""
         values = map(cluster_tables.node_values, nodes)
-        self._write(cluster_tables.nodes, cluster_tables.upsert_node, values)
+        write_rows(self.engine, cluster_tables.nodes, cluster_tables.upsert_node, values)
 
     def nodes(self, start: int | None = None, stop: int | None = None) -> list[Node]:
         """Nodes' lives that overlap a time (microseconds UTC), by node and start."""
@@ -57,45 +57,27 @@ class ClusterLedger:
         with reading(self.engine) as connection:
             return [cluster_tables.as_node(row) for row in connection.execute(query)]
 
-    def put_quote(self, quote: Quote) -> None:
-        """Keep a run's quote, in place of an older one."""
-        values = [cluster_tables.quote_values(quote)]
-        self._write(cluster_tables.quotes, cluster_tables.upsert_quote, values)
-
-    def quote(self, run_id: str) -> Quote | None:
-        """A run's newest quote."""
-        table = cluster_tables.quotes
-        query = select(*cluster_tables.QUOTE_COLUMNS).where(table.c.run_id == run_id)
-        with reading(self.engine) as connection:
-            row = connection.execute(query).first()
-        return None if row is None else cluster_tables.as_quote(row)
-
-    def quotes(self) -> list[Quote]:
-        """Every run's newest quote, the newest first."""
-        made = cluster_tables.quotes.c.made_at_microseconds
-        query = select(*cluster_tables.QUOTE_COLUMNS).order_by(made.desc())
-        with reading(self.engine) as connection:
-            return [cluster_tables.as_quote(row) for row in connection.execute(query)]
-
-    def write_events(self, events: Iterable[RunEvent]) -> None:
-        """Keep what happened; the same event twice is one."""
-        values = map(cluster_tables.event_values, events)
-        self._write(cluster_tables.events, cluster_tables.upsert_event, values)
-
-    def events(self, run_id: str) -> list[RunEvent]:
-        """What happened in a run, in order."""
-        table = cluster_tables.events
-        query = select(*cluster_tables.EVENT_COLUMNS).where(table.c.run_id == run_id)
-        query = query.order_by(table.c.at_microseconds, table.c.event_id)
-        with reading(self.engine) as connection:
-            return [cluster_tables.as_event(row) for row in connection.execute(query)]
-
     def put_new_runs(self, records: Iterable[RunRecord]) -> None:
         """Keep runs that the ledger does not know yet; those that it knows stay as they are."""
-        dialect = self.engine.dialect.name
-        if values := tables.in_order(dialect, tables.runs, map(tables.run_values, records)):
-            with writing(self.engine) as connection:
-                connection.execute(tables.insert_new(dialect, tables.runs), values)
+        values = map(tables.run_values, records)
+        write_rows(self.engine, tables.runs, lambda on: tables.insert_new(on, tables.runs), values)
+
+    def run_namespaces(self, run_id: str) -> set[str]:
+        """Those with a run of that id, by a record ("" of a machine of its own) or by a pod."""
+        record, row = tables.runs, tables.usage
+        records = select(record.c.namespace).where(record.c.id == run_id)
+        pods = select(row.c.namespace).where(row.c.run_id == run_id, row.c.source == "pod")
+        with reading(self.engine) as connection:
+            return set(connection.execute(union(records, pods)).scalars())
+
+    def has_run(self, run_id: str, namespace: str) -> bool:
+        """Whether this namespace has a run of that id, by a record or by a pod."""
+        record, row = tables.runs, tables.usage
+        of_record = exists().where(record.c.id == run_id, record.c.namespace == namespace)
+        of_pod = exists().where(row.c.run_id == run_id, row.c.namespace == namespace)
+        with reading(self.engine) as connection:
+            query = select(or_(of_record, of_pod.where(row.c.source == "pod")))
+            return bool(connection.execute(query).scalar())
 
     def usage_of_pods(self, pod_uids: Iterable[str], source: Source | None = None) -> list[Usage]:
         """Rows of these pods as written, not merged, of one source or of all."""
@@ -114,14 +96,15 @@ class ClusterLedger:
         query = _all_of_usage().where(table.c.end_microseconds.is_(None))
         return self._usage(query.where(table.c.source == source))
 
-    def live_run_ids(self, since_microseconds: int) -> set[str]:
-        """Runs of which something lasted at this time or later."""
+    def live_runs(self, since_microseconds: int) -> set[RunKey]:
+        """The cluster's runs of which something lasted at this time or later."""
         table = tables.usage
-        query = select(table.c.run_id).distinct().where(table.c.run_id != "")
+        query = select(table.c.namespace, table.c.run_id).distinct()
+        query = query.where(table.c.run_id != "", table.c.source != "local")
         alive = table.c.stop_microseconds >= since_microseconds
         query = query.where(or_(alive, table.c.end_microseconds.is_(None)))
         with reading(self.engine) as connection:
-            return set(connection.execute(query).scalars())
+            return {(namespace, run_id) for namespace, run_id in connection.execute(query)}
 
     def reprice(
         self,
@@ -177,7 +160,7 @@ class ClusterLedger:
         return self.period(start_microseconds, stop_microseconds).accounts
 
     def pod_charges(self, run_ids: Iterable[str] | None) -> list[Charge]:
-        """Charges of these runs' pods, or of all pods that belong to a run."""
+        """Charges of pods with these runs' ids, or of all pods that belong to a run."""
         table = tables.usage
         if run_ids is None:
             rows = self._usage(_all_of_usage().where(table.c.source != "local"))
@@ -255,12 +238,6 @@ class ClusterLedger:
             for some in connection.execute(query).partitions(_TOGETHER):
                 found += tables.as_usage(some)
         return found
-
-    def _write(self, table: Table, statement: Any, values: Iterable[dict[str, Any]]) -> None:
-        dialect = self.engine.dialect.name
-        if rows := tables.in_order(dialect, table, values):
-            with writing(self.engine) as connection:
-                connection.execute(statement(dialect), rows)
 
 
 def _all_of_usage() -> Select[Any]:

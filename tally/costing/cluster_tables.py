@@ -54,6 +54,7 @@ quotes = Table(
     Column("high_usd", Float, nullable=False),
     Column("budget_usd", Float),
     Column("document", JSON, nullable=False),
+    Column("namespace", Text, primary_key=True, server_default=""),
 )
 
 events = Table(
@@ -65,6 +66,7 @@ events = Table(
     Column("kind", Text, nullable=False),
     Column("step", Text, nullable=False),
     Column("facts", JSON, nullable=False),
+    Column("namespace", Text, primary_key=True, server_default=""),
     Index("events_run", "run_id", "at_microseconds"),
 )
 
@@ -101,7 +103,7 @@ def as_quote(row: Iterable[Any]) -> Quote:
 
 
 def event_id(event: RunEvent) -> str:
-    """The same for every write of the same event."""
+    """The same for every write of the same event of a namespace."""
     facts = json.dumps(dict(event.facts), sort_keys=True)
     key = "|".join((event.run_id, str(event.at_microseconds), event.kind, event.step, facts))
     return str(uuid.uuid5(_NAMESPACE, key))

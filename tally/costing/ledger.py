@@ -13,7 +13,7 @@ from tally.costing.cluster_ledger import CHUNK, ClusterLedger
 from tally.costing.database import open_engine, reading, writing
 from tally.costing.kept import KeptLedger
 from tally.costing.profiles import ProfileLedger
-from tally.costing.runs import RunRecord
+from tally.costing.runs import RunRecord, several
 from tally.costing.sweep import SWEPT_NAMES, sweep, uncollected
 from tally.costing.usage import Usage
 from tally.errors import SpecError
@@ -66,35 +66,37 @@ class Ledger(ClusterLedger, ProfileLedger, KeptLedger):
             connection.execute(query.values(end_microseconds=table.c.stop_microseconds))
 
     def put_run(self, record: RunRecord) -> None:
-        """Write a run, over the one of that id."""
+        """Write a run, over the one of that namespace and id."""
         with writing(self.engine) as connection:
             connection.execute(
                 tables.upsert_run(self.engine.dialect.name), tables.run_values(record)
             )
 
-    def update_run(self, run_id: str, **changes: Any) -> RunRecord:
+    def update_run(self, run_id: str, namespace: str | None = None, **changes: Any) -> RunRecord:
         """Change these fields of a run, in one transaction, and return it.
 
         Raises:
-            SpecError: no such run.
+            SpecError: no such run, or no namespace where several have one of that id.
         """
         with writing(self.engine) as connection:
-            query = select(*tables.RUN_COLUMNS).where(tables.runs.c.id == run_id)
-            row = connection.execute(query.with_for_update()).first()
-            if row is None:
+            query = _named(run_id, namespace).with_for_update()
+            found = _only(run_id, connection.execute(query).all())
+            if found is None:
                 raise _no_run(run_id)
-            record = replace(tables.as_run(row), **changes)
+            record = replace(found, **changes)
             connection.execute(
                 tables.upsert_run(self.engine.dialect.name), tables.run_values(record)
             )
         return record
 
-    def run(self, run_id: str) -> RunRecord | None:
-        """The run of exactly that id."""
+    def run(self, run_id: str, namespace: str | None = None) -> RunRecord | None:
+        """The run of exactly that id, of this namespace or the only one.
+
+        Raises:
+            SpecError: no namespace where several have one of that id.
+        """
         with reading(self.engine) as connection:
-            query = select(*tables.RUN_COLUMNS).where(tables.runs.c.id == run_id)
-            row = connection.execute(query).first()
-        return None if row is None else tables.as_run(row)
+            return _only(run_id, connection.execute(_named(run_id, namespace)).all())
 
     def find_run(self, text: str) -> RunRecord:
         """The one run whose id begins or ends with `text`, 6 characters or more of it.
@@ -120,6 +122,8 @@ class Ledger(ClusterLedger, ProfileLedger, KeptLedger):
         exact = [record for record in found if record.id == wanted]
         if len(exact or found) == 1:
             return (exact or found)[0]
+        if len({record.id for record in exact or found}) == 1:
+            raise several(found[0].id, (record.namespace for record in exact or found))
         if not found:
             raise _no_run(text)
         raise SpecError(
@@ -134,33 +138,50 @@ class Ledger(ClusterLedger, ProfileLedger, KeptLedger):
             found = [tables.as_run(row) for row in connection.execute(query)]
         return sorted(found, key=_age)
 
-    def bill(self, run_id: str) -> Bill:
+    def bill(self, run_id: str, namespace: str | None = None) -> Bill:
         """One run's bill.
 
         Raises:
-            SpecError: no such run, or the price of a machine type that it used is not known.
+            SpecError: no such run, no namespace where several have one of that id, or the price of
+                a machine type that it used is not known.
         """
-        found = self.bills([run_id])
-        if not found:
+        record = self.run(run_id, namespace)
+        if record is None:
             raise _no_run(run_id)
-        if found[0].unpriced:
-            raise _unpriced(found[0])
-        return found[0]
+        (bill,) = self.bills_of([record])
+        if bill.unpriced:
+            raise _unpriced(bill)
+        return bill
 
     def bills(self, run_ids: Iterable[str] | None = None) -> list[Bill]:
-        """The bills of these runs, or of all, in one sweep, newest first; unknown ids are left out.
+        """The bills of the runs with these ids, or of all, in one sweep, newest first; unknown ids
+        are left out.
 
         A run's bill is the same whichever others are asked for with it.
         """
         if run_ids is None:
-            records, near = self.runs(), None
-        else:
-            found = (self.run(run_id) for run_id in set(run_ids))
-            records = sorted((record for record in found if record), key=_age)
-            near = self._neighbours(record.id for record in records)
+            return [bill for _, bill in self.billed()]
+        ids, found = sorted(set(run_ids)), list[RunRecord]()
+        with reading(self.engine) as connection:
+            for index in range(0, len(ids), CHUNK):
+                some = tables.runs.c.id.in_(ids[index : index + CHUNK])
+                rows = connection.execute(select(*tables.RUN_COLUMNS).where(some))
+                found += map(tables.as_run, rows)
+        return self.bills_of(sorted(found, key=_age))
+
+    def billed(self) -> list[tuple[RunRecord, Bill]]:
+        """All runs with their bills, in one sweep, newest first."""
+        records = self.runs()
+        return list(zip(records, self._swept(records, None), strict=True))
+
+    def bills_of(self, records: Sequence[RunRecord]) -> list[Bill]:
+        """The bill of each of these runs, in their order."""
+        return self._swept(records, {record.id for record in records})
+
+    def _swept(self, records: Sequence[RunRecord], run_ids: set[str] | None) -> list[Bill]:
+        near = None if run_ids is None else self._neighbours(run_ids)
         with uncollected():
-            wanted = None if run_ids is None else [record.id for record in records]
-            return sweep(records, self._read_rows(SWEPT_NAMES, near), self.pod_charges(wanted))
+            return sweep(records, self._read_rows(SWEPT_NAMES, near), self.pod_charges(run_ids))
 
     def _local_rows(self, run_ids: Iterable[str]) -> list[Usage]:
         return tables.as_usage(self._read_rows(tables.USAGE_NAMES, self._neighbours(run_ids)))
@@ -228,6 +249,18 @@ def _unpriced(bill: Bill) -> SpecError:
         f"bill of {bill.run_id}: expected a price of machine type {names}, got none in the "
         f"catalogue; write machine_types.{bill.unpriced[0]} into the file of TALLY_MACHINES"
     )
+
+
+def _named(run_id: str, namespace: str | None) -> Select[Any]:
+    query = select(*tables.RUN_COLUMNS).where(tables.runs.c.id == run_id)
+    return query if namespace is None else query.where(tables.runs.c.namespace == namespace)
+
+
+def _only(run_id: str, rows: Sequence[Row[Any]]) -> RunRecord | None:
+    found = [tables.as_run(row) for row in rows]
+    if len(found) > 1:
+        raise several(run_id, (record.namespace for record in found))
+    return found[0] if found else None
 
 
 def _no_run(text: str) -> SpecError:

@@ -17,7 +17,7 @@ _SOURCE = operator.attrgetter("source")
 
 def merge(rows: Sequence[Usage]) -> list[Usage]:
     """The intervals that are charged: of one pod, and of one worker of a machine (run, step,
-    worker), none overlaps another.
+    worker, namespace), none overlaps another.
 
     - Several writes of one interval count once, the newest of them (`newness`), with the highest
       peak of memory that any of them saw.
@@ -33,9 +33,9 @@ def merge(rows: Sequence[Usage]) -> list[Usage]:
     Returns:
         Sorted by run, step, worker, pod and start; merging them again changes nothing.
     """
-    workers: dict[tuple[str, str, str], list[Usage]] = defaultdict(list)
+    workers: dict[tuple[str, ...], list[Usage]] = defaultdict(list)
     for row in rows:
-        workers[row.run_id, row.step, row.worker].append(row)
+        workers[row.run_id, row.step, row.worker, row.namespace].append(row)
     merged: list[Usage] = []
     for key in sorted(workers):
         for own in _holders(_confirm(workers[key])):

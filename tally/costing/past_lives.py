@@ -30,7 +30,9 @@ def past_lives(
         pods = connection.execute(_pods(pipeline, namespace, since_microseconds)).all()
         runs = sorted({row.run_id for row in pods})
         killed = select(events.c.facts).where(
-            events.c.run_id.in_(runs), events.c.kind == OUT_OF_MEMORY
+            events.c.run_id.in_(runs),
+            events.c.namespace == namespace,
+            events.c.kind == OUT_OF_MEMORY,
         )
         limits = _limits(connection.execute(killed).scalars())
     return [_life(row, limits) for row in pods if not row.worker.startswith(_DRIVER)]

@@ -13,11 +13,12 @@ class Quote:
     """What a run was predicted to cost before it began; the newest counts.
 
     Attributes:
-        run_id: whose.
+        run_id: whose, within its namespace.
         made_at_microseconds: UTC.
         low_usd, expected_usd, high_usd: total, with its interval.
         budget_usd: what the user allowed for the run over all its attempts; None for no limit.
         document: the whole quote, as the plan step wrote it.
+        namespace: of the run, "" on a machine of its own.
     """
 
     run_id: str
@@ -27,6 +28,7 @@ class Quote:
     high_usd: float
     budget_usd: float | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +36,12 @@ class RunEvent:
     """Something that happened in a run: a decision with its reasons, a resize, an OOM kill, ….
 
     Attributes:
-        run_id: whose.
+        run_id: whose, within its namespace.
         at_microseconds: UTC.
         kind: "resize", "generation", "checkpoint", "oom", "eviction", "failed", ….
         step: where.
         facts: the rest, as JSON's types.
+        namespace: of the run, "" on a machine of its own.
     """
 
     run_id: str
@@ -46,3 +49,4 @@ class RunEvent:
     kind: str
     step: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    namespace: str = ""

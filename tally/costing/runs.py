@@ -1,10 +1,16 @@
-"""A run as the ledger knows it."""
+"""A run as the ledger knows it, and its key: an id is a run's within one namespace only."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
+
+from tally.errors import SpecError
 
 State = Literal["running", "succeeded", "failed", "cancelled", "interrupted"]
+
+RunKey: TypeAlias = tuple[str, str]
+"""A run's namespace, "" on a machine of its own, and id. An id alone is a label on a pod, which is
+anybody's word: the same in two namespaces is two runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +21,7 @@ class RunRecord:
         id: made by submit, a UUIDv7; on a cluster Kubeflow's.
         spec: the validated parameters.
         engine: local or cluster.
-        team: who pays.
+        team: who pays: on a cluster the namespace.
         created_at_microseconds, ended_at_microseconds: UTC; the end is None while it runs.
         attempt: 1 for the first life, one more for each resume.
         owner: `pid:create_time` of the submit that runs it, "" once it has ended.
@@ -39,3 +45,22 @@ class RunRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     examples_trained: int = 0
     error: str = ""
+
+    @property
+    def namespace(self) -> str:
+        """The cluster's namespace whose run it is, "" for one of a machine of its own."""
+        return self.team if self.engine == "cluster" else ""
+
+    @property
+    def key(self) -> RunKey:
+        """What it is kept under."""
+        return self.namespace, self.id
+
+
+def several(run_id: str, namespaces: Iterable[str]) -> SpecError:
+    """What to say where an id alone does not name one run."""
+    names = ", ".join(name or "none, a machine of its own" for name in sorted(set(namespaces)))
+    return SpecError(
+        f"run {run_id}: expected an id of one run, got one of each of the namespaces {names}; "
+        "name the namespace too"
+    )

@@ -9,7 +9,7 @@ from typing import Any
 from tally.costing.allocation import Charge, charge
 from tally.costing.bill import Bill, make_bill
 from tally.costing.merge import merge
-from tally.costing.runs import RunRecord
+from tally.costing.runs import RunKey, RunRecord
 from tally.costing.tables import as_usage
 
 # What merge, charge and make_bill look at: reading no more takes half the time. The first and the
@@ -31,30 +31,27 @@ def sweep(
     Args:
         rows: of SWEPT_NAMES: local ones of these runs, and of all that were beside them on a
             machine.
-        pods: charges of these runs' pods.
+        pods: charges of pods with these runs' ids, of whichever namespace.
     """
-    wanted = {record.id: record for record in records}
-    of_pods: dict[str, list[Charge]] = defaultdict(list)
+    wanted = {record.key: record for record in records}
+    of_pods: dict[RunKey, list[Charge]] = defaultdict(list)
     for one in pods:
-        record = wanted.get(one.usage.run_id)
-        # a label is anybody's word: a pod of another namespace is no part of the run
-        if record is not None and (record.engine != "cluster" or record.team == one.usage.team):
-            of_pods[one.usage.run_id].append(one)
-    bills: dict[str, Bill] = {
-        run_id: make_bill(record, of_pods[run_id], record.value_of_hour_usd)
-        for run_id, record in wanted.items()
-        if run_id in of_pods
+        of_pods[one.usage.run_key].append(one)
+    bills: dict[RunKey, Bill] = {
+        key: make_bill(record, of_pods[key], record.value_of_hour_usd)
+        for key, record in wanted.items()
+        if key in of_pods
     }
     for company in _companies(rows):
-        by_run: dict[str, list[Charge]] = defaultdict(list)
+        by_run: dict[RunKey, list[Charge]] = defaultdict(list)
         for one in charge(merge(as_usage(company, SWEPT_NAMES))):
-            by_run[one.usage.run_id].append(one)
-        for run_id, charges in by_run.items():
-            if record := wanted.get(run_id):
-                charges += of_pods.get(run_id, [])
-                bills[run_id] = make_bill(record, charges, record.value_of_hour_usd)
+            by_run[one.usage.run_key].append(one)
+        for key, charges in by_run.items():
+            if record := wanted.get(key):
+                charges += of_pods.get(key, [])
+                bills[key] = make_bill(record, charges, record.value_of_hour_usd)
     return [
-        bills.get(record.id) or make_bill(record, [], record.value_of_hour_usd)
+        bills.get(record.key) or make_bill(record, [], record.value_of_hour_usd)
         for record in records
     ]
 

@@ -29,7 +29,7 @@ from tally.costing.merge import heard_microseconds
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
 
-SCHEMA = 4
+SCHEMA = 5
 """The newest revision in migrations/versions; change it with them only."""
 
 Values: TypeAlias = dict[str, Any]
@@ -99,6 +99,7 @@ runs = Table(
     Column("metrics", JSON, nullable=False),
     Column("examples_trained", BigInteger, nullable=False),
     Column("error", Text, nullable=False),
+    Column("namespace", Text, primary_key=True, server_default=""),  # "": on a machine of its own
     Index("runs_created", "created_at_microseconds"),
 )
 
@@ -140,7 +141,12 @@ def as_usage(rows: Iterable[Sequence[Any]], names: Sequence[str] = USAGE_NAMES) 
 
 def run_values(record: RunRecord) -> Values:
     """One row of `runs`."""
-    return {**asdict(record), "spec": dict(record.spec), "metrics": dict(record.metrics)}
+    return {
+        **asdict(record),
+        "namespace": record.namespace,
+        "spec": dict(record.spec),
+        "metrics": dict(record.metrics),
+    }
 
 
 def as_run(row: Iterable[Any]) -> RunRecord:
@@ -193,7 +199,7 @@ def _newness(columns: Any) -> Any:
 
 
 def upsert_run(dialect: str) -> Insert:
-    """INSERT that replaces the run of that id."""
+    """INSERT that replaces the run of that namespace and id."""
     return upsert(dialect, runs)
 
 

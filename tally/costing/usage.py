@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from tally.costing.runs import RunKey
+
 Phase = Literal["queue", "startup", "work", "restart"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 """In the order in which a life goes through them."""
@@ -81,6 +83,11 @@ class Usage:
     def is_unpriced(self) -> bool:
         """Whether the catalogue had no price for the machine when this was written."""
         return not self.catalogue_version and not self.price_usd_per_hour
+
+    @property
+    def run_key(self) -> RunKey:
+        """Of the run whose it is: of a pod its own namespace's, whatever its label says."""
+        return "" if self.source == "local" else self.namespace, self.run_id
 
     @property
     def usage_id(self) -> str:

@@ -1,9 +1,9 @@
 """Who may read and post what of the meter's.
 
-A run belongs to the namespace in which the meter first saw a pod of it: that is in its record, and
-a label on another's pod changes nothing about it. Its own service accounts may read it and post to
-it; those of the meter's namespace, and of namespaces that the meter was told, may read everything.
-Others may read it where the API server lets them get that namespace's Workflows (permission.py).
+A run is its namespace's: a pod of another one that wears its label is of another run. Its own
+service accounts may read it and post to it; those of the meter's namespace, and of namespaces that
+the meter was told, may read everything. Others may read it where the API server lets them get that
+namespace's Workflows (permission.py).
 """
 
 import threading
@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from tally.costing.ledger import Ledger
-from tally.meter.answers import note_caller
+from tally.costing.runs import RunKey
+from tally.meter.answers import Refusal, note_caller
 from tally.meter.blocking import Blocking
 from tally.meter.identity import Caller, Identity
 from tally.meter.permission import Permission
@@ -68,9 +69,9 @@ class Served:
         default_factory=lambda: tuple(threading.Lock() for _ in range(_TURNS))
     )
 
-    def turn(self, run_id: str) -> threading.Lock:
+    def turn(self, run: RunKey) -> threading.Lock:
         """What a post of this run holds while it reads and writes the ledger."""
-        return self.turns[zlib.crc32(run_id.encode()) % len(self.turns)]
+        return self.turns[zlib.crc32("/".join(run).encode()) % len(self.turns)]
 
 
 SERVED = web.AppKey("served", Served)
@@ -88,14 +89,37 @@ async def caller_of(request: web.Request) -> Caller:
     return caller
 
 
-def namespace_of(ledger: Ledger, run_id: str) -> str | None:
-    """The namespace whose run it is: its record's, else that of all its pods so far.
+async def namespace_of(served: Served, caller: Caller, run_id: str, asked: str) -> str | None:
+    """The namespace whose run of that id the caller may read and means: the one asked for, else
+    the caller's own, else the only one.
+
+    Args:
+        asked: a namespace, "" for none.
 
     Returns:
-        "" where it is nobody's in this cluster, None where it is not known.
+        "" for a run of a machine of its own, None where there is none that this caller may know of.
+
+    Raises:
+        Refusal: 403 where it may not be read, 409 where it may be one of several, 503 while nobody
+            can tell.
     """
-    record = ledger.run(run_id)
-    if record is not None:
-        return record.team if record.engine == "cluster" else ""
-    found = {row.namespace for row in ledger.usage([run_id]) if row.source == "pod"}
-    return found.pop() if len(found) == 1 else None
+    ledger, reads_all = served.ledger, served.access.reads_all(caller)
+    if asked and not reads_all:
+        await served.permission.require(caller, asked)
+    usual = asked or caller.namespace
+    if await served.blocking.call(ledger.has_run, run_id, usual):
+        return usual
+    if asked:
+        return None
+    found = await served.blocking.call(ledger.run_namespaces, run_id)
+    if not (others := found - {""}):
+        return "" if found and reads_all else None
+    if not reads_all:
+        others = await served.permission.readable(caller, others)
+    if len(others) > 1:
+        raise Refusal(
+            409,
+            f"run: expected an id of one run, got one of each of the namespaces "
+            f"{', '.join(sorted(others))}; choose by ?namespace=",
+        )
+    return min(others)

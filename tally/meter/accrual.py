@@ -16,18 +16,18 @@ from tally.meter.snapshot import Series
 Values = Mapping[Series, float]
 
 
-def accrued(shown: Values, counted: Values, runs: Iterable[str]) -> dict[Series, float]:
+def accrued(shown: Values, counted: Values, runs: Iterable[tuple[str, str]]) -> dict[Series, float]:
     """What is shown next.
 
     Args:
         shown: before, none of it negative.
         counted: by the ledger now.
-        runs: those of which something lasts; of others nothing is told.
+        runs: those of which something lasts, by team and id; of others nothing is told.
     """
     alive = set(runs)
     groups: dict[tuple[str, ...], list[Series]] = defaultdict(list)
     for series in {**counted, **shown}:
-        if series.run in alive:
+        if (series.team, series.run) in alive:
             groups[series[:-1]].append(series)
     found: dict[Series, float] = {}
     for group in groups.values():

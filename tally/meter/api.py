@@ -1,9 +1,10 @@
 """/v1: runs, their usage, quotes, bills and events, for whoever may see their namespace.
 
     GET  /v1/runs[?since=&limit=&bills=]           newest first, each with its bill unless bills=0
-    GET  /v1/runs/{run}/usage|quote|bill|events
+    GET  /v1/runs/{run}/usage|quote|bill|events[?namespace=]   the caller's own, else the only one
     GET  /v1/lives?pipeline=[&namespace=&since=]   what its pods used, the caller's namespace's
-    POST /v1/runs/{run}/usage|quote|events         with an Idempotency-Key; taking.py, rates.py
+    POST /v1/runs/{run}/usage|quote|events         the caller's own, with an Idempotency-Key;
+                                                   taking.py, rates.py
 
 An Idempotency-Key names a body: the same key with another body is a conflict. That nothing counts
 twice does not hang on it: the ledger's own keys are made of what is written, so the same rows, on
@@ -13,6 +14,7 @@ another day or on another replica, come out the same.
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import repeat
 from typing import Any
 
 from aiohttp import web
@@ -68,9 +70,9 @@ async def _runs(request: web.Request) -> web.Response:
 
 
 def _listed(ledger: Ledger, runs: Sequence[RunRecord], billed: bool) -> Json:
-    bills = ledger.bills(run.id for run in runs) if billed else []
-    told = {bill.run_id: documents.bill_document(bill) for bill in bills}
-    return {"runs": [{"run": documents.run_document(r), "bill": told.get(r.id)} for r in runs]}
+    bills = map(documents.bill_document, ledger.bills_of(runs)) if billed else repeat(None)
+    pairs = zip(map(documents.run_document, runs), bills, strict=False)
+    return {"runs": [{"run": run, "bill": bill} for run, bill in pairs]}
 
 
 async def _lives(request: web.Request) -> web.Response:
@@ -78,9 +80,9 @@ async def _lives(request: web.Request) -> web.Response:
     served = request.app[SERVED]
     asked_schema(request)
     pipeline, since = request.query.get("pipeline", ""), _number(request, "since", 0, 2**52)
-    namespace = request.query.get("namespace") or caller.namespace
-    if not _RUN.fullmatch(pipeline) or not _RUN.fullmatch(namespace):
-        raise Refusal(400, "pipeline: expected its label and a namespace's name, got another word")
+    namespace = _namespace(request) or caller.namespace
+    if not _RUN.fullmatch(pipeline):
+        raise Refusal(400, "pipeline: expected its label, got another word")
     if not served.access.reads_all(caller):
         await served.permission.require(caller, namespace)
     found = await served.blocking.call(past_lives, served.ledger, pipeline, namespace, since)
@@ -88,23 +90,20 @@ async def _lives(request: web.Request) -> web.Response:
 
 
 def _read(
-    facts: Callable[[Ledger, str, str | None], Json],
+    facts: Callable[[Ledger, str, str], Json],
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler that reads one run: facts(ledger, run, namespace, None for one who reads all)."""
+    """A handler that reads one run: facts(ledger, run, its namespace)."""
 
     async def handler(request: web.Request) -> web.Response:
         caller = await caller_of(request)
         served = request.app[SERVED]
         asked_schema(request)
         run_id = _run_id(request)
-        owner = await served.blocking.call(namespace_of, served.ledger, run_id)
-        reads_all = served.access.reads_all(caller)
-        if owner is None or not (owner or reads_all):
+        namespace = await namespace_of(served, caller, run_id, _namespace(request))
+        if namespace is None:
             raise _no_run(run_id)
-        if not reads_all:
-            await served.permission.require(caller, owner)
-        seen = None if reads_all else owner
-        return answer(request, **await served.blocking.call(facts, served.ledger, run_id, seen))
+        found = await served.blocking.call(facts, served.ledger, run_id, namespace)
+        return answer(request, **found)
 
     return handler
 
@@ -130,10 +129,10 @@ def _post(
             raise Refusal(409, "Idempotency-Key: expected one for each body, got one used before")
 
         def write() -> Json:
-            if namespace_of(served.ledger, run_id) != namespace:
+            if not served.ledger.has_run(run_id, namespace):
                 raise _no_run(run_id)
             run, body = OwnRun(run_id, namespace, now), dict(bodies.parse_body(data))
-            with served.turn(run_id):
+            with served.turn((namespace, run_id)):
                 return take(served.ledger, run, body)
 
         facts = await served.blocking.call(write)
@@ -145,31 +144,39 @@ def _post(
     return handler
 
 
-def _usage(ledger: Ledger, run_id: str, namespace: str | None) -> Json:
+def _usage(ledger: Ledger, run_id: str, namespace: str) -> Json:
     rows = ledger.usage([run_id])
-    shown = (row for row in rows if namespace is None or row.namespace == namespace)
+    shown = (row for row in rows if row.run_key == (namespace, run_id))
     return {"usage": [documents.usage_document(row) for row in shown]}
 
 
-def _quote(ledger: Ledger, run_id: str, _: str | None) -> Json:
-    quote = ledger.quote(run_id)
+def _quote(ledger: Ledger, run_id: str, namespace: str) -> Json:
+    quote = ledger.quote(run_id, namespace)
     return {"quote": None if quote is None else documents.quote_document(quote)}
 
 
-def _bill(ledger: Ledger, run_id: str, _: str | None) -> Json:
-    if ledger.run(run_id) is None:  # only pods of it so far
+def _bill(ledger: Ledger, run_id: str, namespace: str) -> Json:
+    if ledger.run(run_id, namespace) is None:  # only pods of it so far
         raise _no_run(run_id)
-    return {"bill": documents.bill_document(ledger.bill(run_id))}
+    return {"bill": documents.bill_document(ledger.bill(run_id, namespace))}
 
 
-def _events(ledger: Ledger, run_id: str, _: str | None) -> Json:
-    return {"events": [documents.event_document(event) for event in ledger.events(run_id)]}
+def _events(ledger: Ledger, run_id: str, namespace: str) -> Json:
+    return {"events": [documents.event_document(one) for one in ledger.events(run_id, namespace)]}
 
 
 def _run_id(request: web.Request) -> str:
     text = request.match_info["run"]
     if not _RUN.fullmatch(text):
         raise _no_run(text)
+    return text
+
+
+def _namespace(request: web.Request) -> str:
+    """Which one is asked for, "" for none."""
+    text = request.query.get("namespace", "")
+    if text and not _RUN.fullmatch(text):
+        raise Refusal(400, f"namespace: expected a namespace's name, got {text[:64]!a}")
     return text
 
 

@@ -59,7 +59,7 @@ class PostedUsage(_Posted):
 
 
 class PostedQuote(_Posted):
-    """A quote; its run is the address's."""
+    """A quote; its run is the address's, its namespace the caller's."""
 
     made_at_microseconds: Moment
     low_usd: Amount
@@ -68,22 +68,22 @@ class PostedQuote(_Posted):
     budget_usd: Amount | None = None
     document: dict[str, Any] = Field(default_factory=dict)
 
-    def of(self, run_id: str) -> Quote:
+    def of(self, run_id: str, namespace: str) -> Quote:
         """As the ledger keeps it."""
-        return Quote(run_id=run_id, **self.model_dump())
+        return Quote(run_id=run_id, namespace=namespace, **self.model_dump())
 
 
 class PostedEvent(_Posted):
-    """An event; its run is the address's."""
+    """An event; its run is the address's, its namespace the caller's."""
 
     at_microseconds: Moment
     kind: Word
     step: str = Field(default="", max_length=128)
     facts: dict[str, Any] = Field(default_factory=dict)
 
-    def of(self, run_id: str) -> RunEvent:
+    def of(self, run_id: str, namespace: str) -> RunEvent:
         """As the ledger keeps it."""
-        return RunEvent(run_id=run_id, **self.model_dump())
+        return RunEvent(run_id=run_id, namespace=namespace, **self.model_dump())
 
 
 _Row = TypeVar("_Row", bound=_Posted)

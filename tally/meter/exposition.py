@@ -89,12 +89,12 @@ class Exposition:
     def __init__(self) -> None:
         """Shows nothing yet."""
         self._shown: dict[str, dict[Series, float]] = {counter.name: {} for counter in _COUNTERS}
-        self._times_usd: dict[str, float] = {}
+        self._times_usd: dict[tuple[str, str], float] = {}
         self._text = b""
 
     def show(self, snapshot: Snapshot) -> None:
         """Make the text of a snapshot, which replaces that of the last one."""
-        lasting = {place.run for place in snapshot.pods}
+        lasting = {(place.team, place.run) for place in snapshot.pods}
         for counter in _COUNTERS:
             values = {place: counter.of(amounts) for place, amounts in snapshot.amounts.items()}
             counted = {place: value for place, value in values.items() if value is not None}
@@ -102,10 +102,9 @@ class Exposition:
             self._shown[counter.name] = counted | risen
         before = self._times_usd
         self._times_usd = {
-            figures.run: max(
-                figures.time_usd, before.get(figures.run, 0.0) if figures.run in lasting else 0.0
-            )
+            run: max(figures.time_usd, before.get(run, 0.0) if run in lasting else 0.0)
             for figures in snapshot.runs
+            for run in [(figures.team, figures.run)]
         }
         self._text = _text(_families(snapshot, self._shown, self._times_usd))
 
@@ -131,7 +130,9 @@ class _Made(Collector):
 
 
 def _families(
-    snapshot: Snapshot, shown: Mapping[str, Mapping[Series, float]], times_usd: Mapping[str, float]
+    snapshot: Snapshot,
+    shown: Mapping[str, Mapping[Series, float]],
+    times_usd: Mapping[tuple[str, str], float],
 ) -> Iterator[Metric]:
     for counter in _COUNTERS:
         family = CounterMetricFamily(counter.name, counter.help, labels=Series._fields)
@@ -176,7 +177,9 @@ def _families(
     )
 
 
-def _of_runs(runs: Iterable[RunFigures], times_usd: Mapping[str, float]) -> Iterator[Metric]:
+def _of_runs(
+    runs: Iterable[RunFigures], times_usd: Mapping[tuple[str, str], float]
+) -> Iterator[Metric]:
     time = CounterMetricFamily(
         "tally_time_usd", "What the run's time so far is worth to its user.", labels=_RUN_LABELS
     )
@@ -192,7 +195,7 @@ def _of_runs(runs: Iterable[RunFigures], times_usd: Mapping[str, float]) -> Iter
     )
     for one in runs:
         labels = one.run, one.pipeline, one.team
-        time.add_metric(labels, times_usd[one.run])
+        time.add_metric(labels, times_usd[one.team, one.run])
         if quote := one.quote:
             for bound in ("low", "expected", "high"):
                 quoted.add_metric((*labels, bound), getattr(quote, f"{bound}_usd"))

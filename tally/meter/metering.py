@@ -76,7 +76,7 @@ class Meter:
         recalled = await asyncio.to_thread(recall, ledger, pods, nodes)
         self.known.recall(recalled.rows, recalled.lives)
         self._unpriced = set(recalled.unpriced)
-        there = {rows[0].run_id for rows in recalled.rows.values() if rows}
+        there = {rows[0].run_key for rows in recalled.rows.values() if rows}
         self.runs.recall(recalled.runs, self.clock.now_microseconds(), there)
 
     def hear(self, answer: Answer) -> None:

@@ -35,6 +35,7 @@ def oom_events(rows: Iterable[Usage], pods: Mapping[str, KnownPod]) -> list[RunE
             found.append(
                 RunEvent(
                     run_id=row.run_id,
+                    namespace=row.namespace,
                     at_microseconds=row.end_microseconds,
                     kind=OUT_OF_MEMORY,
                     step=row.step,

@@ -55,11 +55,19 @@ class Permission:
             Refusal: 403 where not, 503 while nobody can tell.
         """
         if namespace != caller.namespace and not await self._may(caller, "get", namespace):
-            raise Refusal(
-                403,
-                "run: expected one of your namespace or of one whose workflows.argoproj.io you may "
-                "get, got another's; ask its owner for a RoleBinding",
-            )
+            raise _another_ones()
+
+    async def readable(self, caller: Caller, namespaces: Iterable[str]) -> set[str]:
+        """Those of the namespaces whose runs the caller may see, one at least.
+
+        Raises:
+            Refusal: 403 where it is none, 503 while nobody can tell.
+        """
+        names = sorted(namespaces)
+        said = await asyncio.gather(*(self._may(caller, "get", name) for name in names))
+        if not any(said):
+            raise _another_ones()
+        return {name for name, may in zip(names, said, strict=True) if may}
 
     async def seen(self, caller: Caller, namespaces: Iterable[str]) -> frozenset[str]:
         """Those of the namespaces whose runs the caller may list.
@@ -107,6 +115,14 @@ class Permission:
             _log.warning("reviews: %s", _WITHOUT_RIGHT)
         self._may_ask = may_ask
         self._health.notice("reviews", {} if may_ask else {"reviews": _WITHOUT_RIGHT})
+
+
+def _another_ones() -> Refusal:
+    return Refusal(
+        403,
+        "run: expected one of your namespace or of one whose workflows.argoproj.io you may "
+        "get, got another's; ask its owner for a RoleBinding",
+    )
 
 
 def allows(review: Any) -> bool:

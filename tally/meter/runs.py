@@ -1,5 +1,7 @@
 """Runs, as far as pods tell of them: whose they are, since when, until when, how they ended. Pure.
 
+A label is anybody's word: a run is its namespace's alone, and the same id in two is two runs.
+
 A run begins with its first pod. It has ended when its Workflow has (`over`, see reaping.py) and no
 pod of it lasts; where nothing says that, when none has been there for ten minutes: then it has
 failed where the last try of one of its tasks has. A pod that comes later opens it again.
@@ -9,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from tally.costing.runs import RunRecord, State
+from tally.costing.runs import RunKey, RunRecord, State
 from tally.kube.ended import WORKFLOW_LABEL, Run
 from tally.kube.manifests import GANG
 from tally.meter.known import Known, KnownPod
@@ -66,26 +68,28 @@ class Runs:
             value_of_hour_usd: what an hour of waiting for one is worth.
         """
         self.value_of_hour_usd = value_of_hour_usd
-        self._runs: dict[str, _Seen] = {}
+        self._runs: dict[RunKey, _Seen] = {}
 
-    def recall(self, records: Iterable[RunRecord], now: int, there: Collection[str] = ()) -> None:
+    def recall(
+        self, records: Iterable[RunRecord], now: int, there: Collection[RunKey] = ()
+    ) -> None:
         """Take up what the ledger has, but for what ended long ago.
 
         Args:
-            there: ids of runs that still have a pod, which would begin them anew.
+            there: runs that still have a pod, which would begin them anew.
         """
         for record in records:
             ended = record.ended_at_microseconds
-            recent = record.id in there or not _is_long_ago(record, now)
+            recent = record.key in there or not _is_long_ago(record, now)
             if record.engine == "cluster" and recent:
                 seen = _Seen(record, ended or record.created_at_microseconds, now)
-                self._runs.setdefault(record.id, seen)
+                self._runs.setdefault(record.key, seen)
 
     def quiet(self) -> list[Run]:
         """Those that have not ended, as far as is known, and of which no pod lasts."""
         return [
-            Run(seen.record.team, run_id, seen.workflow)
-            for run_id, seen in self._runs.items()
+            Run(namespace, run_id, seen.workflow)
+            for (namespace, run_id), seen in self._runs.items()
             if seen.record.ended_at_microseconds is None and not seen.lasts
         ]
 
@@ -106,8 +110,8 @@ class Runs:
             created_microseconds, ended_microseconds: of its Workflow, where it says so: it is there
                 before the run's first pod, and after its last.
         """
-        seen = self._runs.get(run.id)
-        if seen and seen.record.team == run.namespace and not seen.record.ended_at_microseconds:
+        seen = self._runs.get((run.namespace, run.id))
+        if seen and not seen.record.ended_at_microseconds:
             seen.over = _Over(at_microseconds, state, created_microseconds, ended_microseconds)
 
     @property
@@ -122,21 +126,19 @@ class Runs:
             seen.lasts = False
         pods = [pod for pod in known.pods.values() if pod.rows and pod.rows[0].run_id]
         for pod in sorted(pods, key=lambda pod: pod.rows[0].start_microseconds):
-            run_id = pod.rows[0].run_id
-            if run_id not in self._runs:  # it is its first pod's
+            key = pod.rows[0].run_key
+            if key not in self._runs:
                 record = self._begun(pod)
-                self._runs[run_id] = _Seen(record, record.created_at_microseconds, now)
+                self._runs[key] = _Seen(record, record.created_at_microseconds, now)
                 begun.append(record)
-            # a label is anybody's word: a run is its namespace's alone
-            if pod.rows[0].namespace == self._runs[run_id].record.team:
-                _see(self._runs[run_id], pod, now)
-        changed, there = [], {pod.rows[0].run_id for pod in pods}
-        for run_id, seen in list(self._runs.items()):
+            _see(self._runs[key], pod, now)
+        changed, there = [], {pod.rows[0].run_key for pod in pods}
+        for key, seen in list(self._runs.items()):
             if (record := _now(seen, now)) is not seen.record:
                 seen.record = record
                 changed.append(record)
-            elif run_id not in there and _is_long_ago(record, now):
-                del self._runs[run_id]
+            elif key not in there and _is_long_ago(record, now):
+                del self._runs[key]
         return begun, changed
 
     def _begun(self, pod: KnownPod) -> RunRecord:

@@ -11,6 +11,7 @@ from tally.costing.bill import make_bill
 from tally.costing.ledger import Ledger
 from tally.costing.nodes import Node
 from tally.costing.quotes import Quote
+from tally.costing.runs import RunKey
 from tally.costing.usage import Usage
 from tally.meter.days import DayCosts, has_price, is_unpriced, recent_days
 
@@ -21,7 +22,7 @@ _GIBIBYTE = 2**30
 
 
 class Series(NamedTuple):
-    """The labels of what a run has used; never a pod's name."""
+    """The labels of what a run has used; never a pod's name. A run's team is its namespace."""
 
     run: str
     pipeline: str
@@ -119,11 +120,12 @@ def take(ledger: Ledger, now_microseconds: int, before: Snapshot | None = None) 
     Raises:
         RunError, SpecError: as the ledger.
     """
-    live = ledger.live_run_ids(now_microseconds - SHOWN_SECONDS * 10**6)
-    by_run: dict[str, list[Charge]] = defaultdict(list)
-    for charge in ledger.pod_charges(live) if live else ():
-        by_run[charge.usage.run_id].append(charge)
-    lasting = [row for row in ledger.open_usage("pod") if row.run_id in live]
+    live = ledger.live_runs(now_microseconds - SHOWN_SECONDS * 10**6)
+    by_run: dict[RunKey, list[Charge]] = defaultdict(list)
+    for charge in ledger.pod_charges({run_id for _, run_id in live}) if live else ():
+        if charge.usage.run_key in live:
+            by_run[charge.usage.run_key].append(charge)
+    lasting = [row for row in ledger.open_usage("pod") if row.run_key in live]
     nodes = ledger.nodes(now_microseconds - SHOWN_SECONDS * 10**6, now_microseconds + 1)
     there = [node for node in nodes if node.end_microseconds is None]
     return Snapshot(
@@ -170,11 +172,13 @@ def _seconds(row: Usage) -> float:
     return (row.stop_microseconds - row.start_microseconds) / 1e6
 
 
-def _figures(ledger: Ledger, run: str, charges: Sequence[Charge]) -> RunFigures:
+def _figures(ledger: Ledger, run: RunKey, charges: Sequence[Charge]) -> RunFigures:
     newest = max(charges, key=lambda charge: charge.usage.start_microseconds).usage
-    record = ledger.run(run)
+    namespace, run_id = run
+    record = ledger.run(run_id, namespace)
     time = make_bill(record, charges, record.value_of_hour_usd).time_usd if record else 0
-    return RunFigures(run, newest.pipeline, newest.team, float(time), ledger.quote(run))
+    quote = ledger.quote(run_id, namespace)
+    return RunFigures(run_id, newest.pipeline, newest.team, float(time), quote)
 
 
 def _pending(rows: Iterable[Usage], now_microseconds: int) -> dict[Waiting, float]:

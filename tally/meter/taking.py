@@ -70,10 +70,10 @@ def take_quote(ledger: Ledger, run: OwnRun, body: Json) -> Json:
     """
     quote = bodies.posted(body.get("quote"), "quote", bodies.PostedQuote)
     at = quote.made_at_microseconds
-    began = _began(ledger, run, ledger.run(run.id))
+    began = _began(ledger, run, ledger.run(run.id, run.namespace))
     require_moment("quote.made_at_microseconds", at, began, run.now_microseconds)
     keeping.require_quote(quote.document)
-    ledger.put_quote(quote.of(run.id))
+    ledger.put_quote(quote.of(run.id, run.namespace))
     return {"accepted": 1}
 
 
@@ -85,7 +85,7 @@ def take_events(ledger: Ledger, run: OwnRun, body: Json) -> Json:
             Nothing is kept then.
     """
     posted = bodies.posted_rows(body, "events", bodies.PostedEvent)
-    record = ledger.run(run.id)
+    record = ledger.run(run.id, run.namespace)
     began = _began(ledger, run, record)
     for index, event in enumerate(posted):
         name = f"events[{index}].at_microseconds"
@@ -94,15 +94,17 @@ def take_events(ledger: Ledger, run: OwnRun, body: Json) -> Json:
     metrics = changes.pop("metrics", {})
     there = record.metrics if record else {}
     keeping.require_metrics(there, metrics)
-    events = {cluster_tables.event_id(event): event for event in (one.of(run.id) for one in posted)}
-    known = ledger.events_known(events)
+    told = (one.of(run.id, run.namespace) for one in posted)
+    events = {cluster_tables.event_id(event): event for event in told}
+    known = ledger.events_known(events, run.namespace)
     if further := [event for key, event in events.items() if key not in known]:
         size = sum(keeping.size(event.facts) for event in further)
         kinds = {event.kind for event in further}
-        keeping.require_events(ledger.events_kept(run.id), Kept(len(further), size), kinds)
+        there_already = ledger.events_kept(run.id, run.namespace)
+        keeping.require_events(there_already, Kept(len(further), size), kinds)
     ledger.write_events(events.values())
     if record and (changes or metrics):
-        ledger.update_run(run.id, **changes, metrics={**there, **metrics})
+        ledger.update_run(run.id, run.namespace, **changes, metrics={**there, **metrics})
     return {"accepted": len(posted)}
 
 
@@ -148,5 +150,6 @@ def _began(ledger: Ledger, run: OwnRun, record: RunRecord | None) -> int:
     """When the run did, else its first pod."""
     if record:
         return record.created_at_microseconds
-    pods = (row for row in ledger.usage([run.id]) if row.source == "pod")
+    own = run.namespace, run.id
+    pods = (row for row in ledger.usage([run.id]) if row.source == "pod" and row.run_key == own)
     return min((row.start_microseconds for row in pods), default=run.now_microseconds)

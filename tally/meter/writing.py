@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tally.costing.ledger import Ledger
 from tally.costing.nodes import Node
 from tally.costing.quotes import RunEvent
-from tally.costing.runs import RunRecord
+from tally.costing.runs import RunKey, RunRecord
 from tally.costing.usage import Usage
 from tally.errors import TallyError
 from tally.meter.health import Health
@@ -18,12 +18,12 @@ _PAUSE_SECONDS = (1.0, 30.0)  # after a failure: the first and the longest
 @dataclass(frozen=True)
 class Batch:
     """What is written together: rows by usage_id, nodes' lives by node_life_id, runs that began and
-    runs whose state changed by id, OOM kills by pod."""
+    runs whose state changed by namespace and id, OOM kills by pod."""
 
     usage: dict[str, Usage] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
-    begun: dict[str, RunRecord] = field(default_factory=dict)
-    changed: dict[str, RunRecord] = field(default_factory=dict)
+    begun: dict[RunKey, RunRecord] = field(default_factory=dict)
+    changed: dict[RunKey, RunRecord] = field(default_factory=dict)
     events: dict[str, RunEvent] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -57,8 +57,8 @@ class Unwritten:
 
     def add_runs(self, begun: Iterable[RunRecord], changed: Iterable[RunRecord]) -> None:
         """Runs that began, and runs whose state changed."""
-        self._batch.begun.update((record.id, record) for record in begun)
-        self._batch.changed.update((record.id, record) for record in changed)
+        self._batch.begun.update((record.key, record) for record in begun)
+        self._batch.changed.update((record.key, record) for record in changed)
 
     def add_events(self, events: Iterable[RunEvent]) -> None:
         """Pods that were killed for their memory."""
@@ -104,9 +104,11 @@ def write(ledger: Ledger, batch: Batch) -> None:
     ledger.write_nodes(batch.nodes[key] for key in sorted(batch.nodes))
     ledger.write_usage(batch.usage[key] for key in sorted(batch.usage))
     ledger.write_events(batch.events[key] for key in sorted(batch.events))
-    for run_id, record in sorted(batch.changed.items()):
+    for key in sorted(batch.changed):
+        record = batch.changed[key]
         ledger.update_run(
-            run_id,
+            record.id,
+            record.namespace,
             state=record.state,
             created_at_microseconds=record.created_at_microseconds,
             ended_at_microseconds=record.ended_at_microseconds,

@@ -39,16 +39,19 @@ def charged(ledger: Ledger, since: str = "", until: str = "", run_id: str = "") 
 
     Args:
         since, until: YYYY-MM-DD; "" for all that the ledger has.
-        run_id: only this run's charges, and no node's account; "" for all.
+        run_id: only the charges of the one run of that id, and no node's account; "" for all.
 
     Raises:
-        SpecError: no date, no time between them, or a machine type whose price is not known.
+        SpecError: no date, no time between them, several runs of that id, or a machine type whose
+            price is not known.
     """
     found = Charged([], [])
+    record = ledger.run(run_id) if run_id else None
+    wanted = record.key if record else ("", run_id) if run_id else None
     for begin, end in _days(*_window(ledger, since, until, run_id)):
         with uncollected():
             period = ledger.period(begin, end)
-        own = [one for one in period.charges if run_id in ("", one.usage.run_id)]
+        own = [one for one in period.charges if wanted in (None, one.usage.run_key)]
         accounts = [] if run_id else period.accounts
         refuse_unpriced(own, accounts)
         found.charges.extend(own)

@@ -56,7 +56,7 @@ class Here:
         """As Engine."""
         ledger = open_ledger()
         record = listing.find(ledger, run)
-        return record, ledger.bill(record.id)
+        return record, ledger.bill(record.id, record.namespace)
 
 
 def tell(ended: local.Ended, as_json: bool) -> int:

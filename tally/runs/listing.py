@@ -51,8 +51,7 @@ def listed() -> list[Row]:
     ledger = open_ledger()
     for run in ledger.runs():
         _close_if_dead(ledger, run)
-    bills = {bill.run_id: bill for bill in ledger.bills()}
-    return [Row(run, bills[run.id]) for run in ledger.runs()]
+    return [Row(run, bill) for run, bill in ledger.billed()]
 
 
 def find(ledger: Ledger, text: str) -> RunRecord:
@@ -122,11 +121,10 @@ def page(ledger: Ledger, run: RunRecord, out: Path | None) -> Path:
     """Write a run's HTML page; where it is."""
     from tally.reports.report import write_report
 
-    folder = storage.run_folder(run.id)
+    folder, named = storage.run_folder(run.id), (run.id, run.namespace)
     path = out or folder / "report.html"
     measured = folder / "evaluation.json"
     evaluation = json.loads(measured.read_text()) if measured.exists() else None
-    write_report(
-        run, ledger.bill(run.id), events.read(folder), evaluation, path, ledger.quote(run.id)
-    )
+    bill, quote = ledger.bill(*named), ledger.quote(*named)
+    write_report(run, bill, events.read(folder), evaluation, path, quote)
     return path

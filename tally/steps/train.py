@@ -258,6 +258,7 @@ def main() -> None:
         pipeline=os.environ.setdefault("TALLY_PIPELINE", "train"),
         state="running",
         engine="cluster",
+        team="",  # of this pod's own ledger, as its rows are
         spec=prepared.spec,
         created_at_microseconds=clock.now_microseconds(),
         value_of_hour_usd=machine("local").value_of_hour_usd,

@@ -77,7 +77,11 @@ def test_what_is_kept_is_counted(ledger: Ledger) -> None:
     size = len(json.dumps({"text": "é" * 100})) + len(json.dumps({"text": ""}))
     assert ledger.events_kept("x") == Kept(2, size)
     assert ledger.events_kept("z") == Kept(0, 0)
+    ledger.write_events([replace(said[0], namespace="elsewhere")])
+    assert ledger.events_kept("x") == Kept(2, size)  # another run's
+    assert ledger.events_kept("x", "elsewhere").rows == 1
     ids = {event_id(one) for one in said}
+    assert ledger.events_known(ids, "elsewhere") == {event_id(said[0])}
     assert ledger.events_known({*ids, "nothing"}) == ids
     rows = [row(start, None, source="conductor") for start in range(3)]
     ledger.write_usage([*rows, row(9, None, source="pod")])

@@ -10,17 +10,20 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import MetaData, Table, create_engine, make_url
+from sqlalchemy import URL, Engine, MetaData, Table, create_engine, make_url
 from test_ledger_faults import file, one_line, start
 
+from helpers.costing import cluster_rows
 from helpers.costing.clusters import a_node, a_pod
 from tally.costing.database import writing
 from tally.costing.ledger import Ledger, open_ledger
-from tally.costing.tables import SCHEMA
+from tally.costing.runs import RunRecord
+from tally.costing.tables import SCHEMA, usage_values
 from tally.errors import RunError, SchemaError
 
 pytestmark = pytest.mark.exact
@@ -155,6 +158,76 @@ def test_a_newer_ledger_is_refused_with_both_versions_and_left_as_it_is(
     assert len(before["usage"]) > 0
 
 
+def at_revision(url: URL, revision: str) -> Engine:
+    """A database of an older schema."""
+    from alembic import command
+    from alembic.config import Config
+
+    engine = create_engine(url)
+    with writing(engine) as connection:
+        config = Config()
+        config.set_main_option("script_location", "tally.costing:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    return engine
+
+
+def keeps_whose_runs_are(url: str) -> None:
+    """Of a ledger whose runs were their id's: a cluster's, a machine's own, and pods alone."""
+    engine = at_revision(make_url(url), "0004")
+    metadata = MetaData()
+    record = asdict(RunRecord(
+        id="on-cluster", pipeline="cnn", state="failed", created_at_microseconds=7,
+        value_of_hour_usd=2.0, engine="cluster", team="team-a", metrics={"test_accuracy": 0.5},
+    ))  # fmt: skip
+    here = {**record, "id": "here", "engine": "local", "team": "local"}
+    pods = [
+        cluster_rows.pod(0, 60, run_id=run_id, pod_uid=f"{run_id}-{team}", namespace=team)
+        for run_id, teams in {"pods": ["team-b"], "both": ["team-a", "team-b"]}.items()
+        for team in teams
+    ]
+    ids = ("on-cluster", "here", "pods", "both", "nobodys")
+    old = {
+        "runs": [record, here],
+        "usage": list(map(usage_values, pods)),
+        "quotes": [
+            {"run_id": one, "made_at_microseconds": 9, "low_usd": 1, "expected_usd": 2,
+             "high_usd": 3, "budget_usd": 4, "document": {"of": one}} for one in ids
+        ],
+        "events": [
+            {"event_id": one, "run_id": one, "at_microseconds": 8, "kind": "note", "step": "s",
+             "facts": {"of": one}} for one in ids
+        ],
+    }  # fmt: skip
+    with writing(engine) as connection:
+        for name, values in old.items():
+            table = Table(name, metadata, autoload_with=connection)
+            connection.execute(table.insert(), values)
+    engine.dispose()
+    with open_ledger(url) as ledger:
+        wanted = {"on-cluster": "team-a", "here": "", "pods": "team-b", "both": "", "nobodys": ""}
+        assert {one.run_id: one.namespace for one in ledger.quotes()} == wanted
+        for run_id, namespace in wanted.items():
+            quote, (event,) = ledger.quote(run_id), ledger.events(run_id)
+            assert quote is not None and quote == ledger.quote(run_id, namespace)
+            assert (quote.document, quote.budget_usd) == ({"of": run_id}, 4)
+            assert (event.namespace, event.facts) == (namespace, {"of": run_id})
+        kept = {asdict(one)["id"]: (asdict(one), one.namespace) for one in ledger.runs()}
+        assert kept == {"on-cluster": (record, "team-a"), "here": (here, "")}
+        ledger.put_new_runs([replace(RunRecord(**record), team="team-b", state="succeeded")])
+        states = {one.namespace: one.state for one in ledger.runs() if one.id == "on-cluster"}
+        assert states == {"team-a": "failed", "team-b": "succeeded"}
+
+
+def test_whose_a_run_was_it_stays(tmp_path: Path) -> None:
+    keeps_whose_runs_are(f"sqlite:///{tmp_path}/old.db")
+
+
+@pytest.mark.program("/usr/lib/postgresql")
+def test_whose_a_run_was_it_stays_on_postgresql(url: str) -> None:
+    keeps_whose_runs_are(url.replace("postgresql:", "postgresql+psycopg:", 1))
+
+
 @pytest.mark.program("/usr/lib/postgresql")
 def test_an_old_ledger_on_postgresql_opens_and_bills_the_same(
     before: dict[str, Rows], url: str
@@ -168,16 +241,9 @@ def test_an_old_ledger_on_postgresql_opens_and_bills_the_same(
 
 def _migrate_to_schema_1(url: str) -> None:
     """What SQLite's file holds, in a PostgreSQL of schema 1."""
-    from alembic import command
-    from alembic.config import Config
-
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    engine = at_revision(make_url(url).set(drivername="postgresql+psycopg"), "0001")
     old = create_engine(f"sqlite:///{file()}")
     with writing(engine) as connection, old.connect() as plain:
-        config = Config()
-        config.set_main_option("script_location", "tally.costing:migrations")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
         found: Sequence[Any]
         for name in TABLES:
             table = Table(name, MetaData(), autoload_with=plain)

@@ -16,6 +16,7 @@ from tally.meter import answers
 
 START = NOON - HOUR
 DOCUMENTS = Path(__file__).parent / "documents"
+OF_RUN_A = {"run_id": "run-a", "namespace": "team-a"}
 
 
 @pytest.fixture
@@ -119,23 +120,24 @@ def test_posting_to_a_run_of_another_namespace_changes_nothing(meter: Meter) -> 
 def test_a_label_on_another_namespaces_pod_gives_no_access(meter: Meter) -> None:
     thief = life("thief", START - HOUR, START + HOUR, namespace="team-b", team="team-b")
     meter.ledger.write_usage(thief)  # its label says run-a, and it began before
-    assert meter.ask("GET", "/v1/runs/run-a/bill", token_of("team-b"))[0] == 403
+    assert meter.ask("GET", "/v1/runs/run-a/bill", token_of("team-b"))[0] == 404  # none of its own
+    assert meter.ask("GET", "/v1/runs/run-a/bill?namespace=team-a", token_of("team-b"))[0] == 403
     assert meter.ask("GET", "/v1/runs/run-a/bill")[0] == 200
-    _, answer = meter.ask("GET", "/v1/runs/run-a/usage")
-    assert {row["namespace"] for row in answer["usage"]} == {"team-a"}
+    for team in ("team-a", "team-b"):
+        _, answer = meter.ask("GET", "/v1/runs/run-a/usage", token_of(team))
+        assert {row["namespace"] for row in answer["usage"]} == {team}
 
 
-def test_a_run_without_a_record_is_that_of_its_pods_and_of_nobody_where_they_differ(
-    meter: Meter,
-) -> None:
+def test_a_run_without_a_record_is_each_namespaces_that_has_a_pod_of_it(meter: Meter) -> None:
     meter.ledger.write_usage(life("new", START, None, run_id="run-new"))
     assert meter.ask("GET", "/v1/runs/run-new/usage")[0] == 200
     assert meter.ask("GET", "/v1/runs/run-new/bill")[0] == 404  # it has none yet
     body = {"events": [{"at_microseconds": NOON, "kind": "note"}]}
     assert meter.ask("POST", "/v1/runs/run-new/events", body=body)[0] == 200
     meter.ledger.write_usage(life("other", START, None, run_id="run-new", namespace="team-b"))
-    for team in ("team-a", "team-b"):
-        assert meter.ask("GET", "/v1/runs/run-new/usage", token_of(team))[0] == 404
+    for team, uid in (("team-a", "new"), ("team-b", "other")):
+        _, answer = meter.ask("GET", "/v1/runs/run-new/usage", token_of(team))
+        assert {row["pod_uid"] for row in answer["usage"]} == {uid}
 
 
 def test_a_run_of_a_laptop_is_no_namespaces(meter: Meter) -> None:
@@ -245,10 +247,10 @@ def test_a_quote_and_events_come_back_and_an_older_quote_changes_nothing(meter: 
     meter.ask("POST", "/v1/runs/run-a/quote", body={"quote": QUOTE})
     older = {**QUOTE, "made_at_microseconds": START - 1, "high_usd": 99}
     assert meter.ask("POST", "/v1/runs/run-a/quote", body={"quote": older}, key="k2")[0] == 200
-    assert meter.ask("GET", "/v1/runs/run-a/quote")[1]["quote"] == {"run_id": "run-a", **QUOTE}
+    assert meter.ask("GET", "/v1/runs/run-a/quote")[1]["quote"] == {**OF_RUN_A, **QUOTE}
     event = {"at_microseconds": NOON, "kind": "resize", "step": "train", "facts": {"workers": 3}}
     meter.ask("POST", "/v1/runs/run-a/events", body={"events": [event]})
-    assert meter.ask("GET", "/v1/runs/run-a/events")[1]["events"] == [{"run_id": "run-a", **event}]
+    assert meter.ask("GET", "/v1/runs/run-a/events")[1]["events"] == [{**OF_RUN_A, **event}]
 
 
 def test_what_the_steps_measured_is_on_the_bill(meter: Meter) -> None:

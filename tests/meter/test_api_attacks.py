@@ -164,7 +164,9 @@ def test_facts_of_any_shape_come_back_as_they_were_sent(meter: Meter) -> None:
     facts = {"'; drop table runs; --": ["<script>", {"a": [None, True, -1.5, "é\r\nX-Evil: 1"]}]}
     event = {"at_microseconds": NOON, "kind": "x\r\ny", "step": "", "facts": facts}
     assert meter.ask("POST", EVENTS, body={"events": [event]})[0] == 200
-    assert meter.ask("GET", EVENTS)[1]["events"] == [{"run_id": "run-a", **event}]
+    assert meter.ask("GET", EVENTS)[1]["events"] == [
+        {"run_id": "run-a", "namespace": "team-a", **event}
+    ]
 
 
 def test_a_huge_body_is_refused_however_it_comes(meter: Meter) -> None:

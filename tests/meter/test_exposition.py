@@ -86,6 +86,7 @@ def test_names_and_labels_are_those_that_dashboards_ask_for(ledger: Ledger) -> N
     ledger.put_quote(
         Quote(
             run_id="run-a",
+            namespace="team-a",
             made_at_microseconds=NOON - HOUR,
             low_usd=1.0,
             expected_usd=1.5,
@@ -219,7 +220,7 @@ def test_counters_rise_whatever_the_ledger_says_and_add_up_to_the_most_it_said(
     most = 0.0
     for parts in told:
         counted = {place: usd for place, usd in zip(places, parts, strict=True) if usd}
-        after = accrued(before, counted, ["r"])
+        after = accrued(before, counted, [("t", "r")])
         assert all(after[place] >= usd for place, usd in before.items())
         most = max(most, math.fsum(parts))
         assert math.fsum(after.values()) == pytest.approx(most, rel=1e-9)

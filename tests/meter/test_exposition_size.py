@@ -63,6 +63,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
             opened.put_quote(
                 Quote(
                     run_id=run_id,
+                    namespace="team-a",
                     made_at_microseconds=start,
                     low_usd=1.0,
                     expected_usd=1.5,

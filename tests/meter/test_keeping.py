@@ -44,7 +44,7 @@ def event(index: int, kind: str = "oom", **facts: object) -> dict[str, object]:
 
 
 def kept(index: int, kind: str = "oom", **facts: object) -> RunEvent:
-    return RunEvent(run_id="run-a", **event(index, kind, **facts))
+    return RunEvent(run_id="run-a", namespace="team-a", **event(index, kind, **facts))
 
 
 def test_a_run_has_so_many_names_that_are_measured(meter: Meter) -> None:
@@ -87,7 +87,7 @@ def test_a_run_has_so_many_events_and_one_that_is_there_may_be_said_again(meter:
 def test_a_run_has_so_many_bytes_of_events(meter: Meter) -> None:
     text = "x" * (LARGEST_EVENTS_BYTES // 16 - 12)  # with {"text": ""} a sixteenth
     meter.ledger.write_events(kept(index, text=text) for index in range(16))
-    assert meter.ledger.events_kept("run-a").bytes == LARGEST_EVENTS_BYTES
+    assert meter.ledger.events_kept("run-a", "team-a").bytes == LARGEST_EVENTS_BYTES
     status, answer = meter.ask("POST", EVENTS, body={"events": [event(99, text="")]})
     assert status == 413 and "expected 8388608 bytes of events' facts a run" in answer["error"]
     assert len(meter.ledger.events("run-a")) == 16
@@ -155,7 +155,7 @@ def test_the_meter_itself_writes_at_every_limit(meter: Meter) -> None:
         for index in range(MOST_CONDUCTED + 1)
     )
     assert meter.ledger.conducted_kept(["pod-a", "pod-b"]) == {"pod-a": MOST_CONDUCTED + 1}
-    assert meter.ledger.events_kept("run-a").rows == MOST_EVENTS + 1
+    assert meter.ledger.events_kept("run-a", "team-a").rows == MOST_EVENTS + 1
 
 
 def test_two_posts_at_once_do_not_both_take_the_last_place(
@@ -181,7 +181,7 @@ def test_two_posts_at_once_do_not_both_take_the_last_place(
     for thread in threads:
         thread.join(30)
     assert sorted(answers) == [200, 413]
-    assert meter.ledger.events_kept("run-a").rows == MOST_EVENTS
+    assert meter.ledger.events_kept("run-a", "team-a").rows == MOST_EVENTS
 
 
 def test_no_word_that_is_posted_becomes_a_series(meter: Meter) -> None:

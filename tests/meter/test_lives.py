@@ -1,6 +1,7 @@
 """Past lives of a pipeline's pods, over HTTP out of a real ledger; who may see them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,11 @@ def meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meter]:
         meter.ledger.write_usage([told])
         killed = {"pod_uid": "pod-w", "memory_limit_bytes": 2048 * MIB, "worker": "0"}
         words = {"pod_uid": "pod-a", "memory_limit_bytes": "much"}
+        theirs = killed | {"pod_uid": "pod-a", "memory_limit_bytes": MIB}  # of another's run-a
+        said = (("team-a", killed), ("team-a", words), ("team-b", theirs))
+        oom = RunEvent(run_id="run-a", at_microseconds=NOON, kind="oom", step="train")
         meter.ledger.write_events(
-            RunEvent(run_id="run-a", at_microseconds=NOON, kind="oom", step="train", facts=facts)
-            for facts in (killed, words)
+            replace(oom, namespace=namespace, facts=facts) for namespace, facts in said
         )
         other = {"run_id": "run-b", "namespace": "team-b", "team": "team-b"}
         meter.ledger.write_usage(life("pod-b", START, minute, **other))

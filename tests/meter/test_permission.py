@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from helpers.metered_runs import NOON, run
-from helpers.served_meter import Meter, recorded, served_meter
+from helpers.served_meter import OWN, Meter, recorded, served_meter, token_of
 from tally.errors import RunError
 from tally.meter.answers import Refusal
 from tally.meter.asking import AT_ONCE, KEPT_SECONDS, REFUSED_KEPT_SECONDS
@@ -63,7 +63,9 @@ def test_ones_own_needs_no_review_and_a_post_is_ones_own_alone(meter: Meter) -> 
     assert not meter.reviews.access_asked and not meter.ledger.events("run-b")
 
 
-def test_a_reader_of_another_namespace_sees_what_the_run_has_there_only(meter: Meter) -> None:
+def test_of_two_runs_of_one_id_a_reader_sees_its_own_or_the_one_it_names(
+    meter: Meter,
+) -> None:
     from helpers.metered_runs import life, node
 
     meter.ledger.write_nodes([node()])
@@ -71,8 +73,31 @@ def test_a_reader_of_another_namespace_sees_what_the_run_has_there_only(meter: M
     meter.ledger.write_usage(life("pod-b", NOON - 60, NOON, **whose))
     meter.ledger.write_usage(life("thief", NOON - 60, NOON, **{**whose, "namespace": "team-a"}))
     meter.reviews.may = {("team-a", "get", "team-b")}
-    _, answer = meter.ask("GET", "/v1/runs/run-b/usage")
-    assert {row["pod_uid"] for row in answer["usage"]} == {"pod-b"}
+    for asked, uid in (("", "thief"), ("?namespace=team-b", "pod-b"), ("?namespace=", "thief")):
+        _, answer = meter.ask("GET", f"/v1/runs/run-b/usage{asked}")
+        assert {row["pod_uid"] for row in answer["usage"]} == {uid}
+    assert meter.ask("GET", "/v1/runs/run-b/usage?namespace=team-c")[0] == 403
+    assert meter.ask("GET", "/v1/runs/run-a/usage?namespace=team-b")[0] == 404
+    assert meter.ask("GET", "/v1/runs/run-b/usage?namespace=a/b")[0] == 400
+
+
+def test_an_id_that_several_readable_namespaces_have_is_not_guessed(meter: Meter) -> None:
+    meter.ledger.put_new_runs([run("run-b", team="team-c"), run("run-b", team="team-d")])
+    meter.reviews.may = {("team-a", "get", "team-b"), ("team-a", "get", "team-c")}
+    status, answer = meter.ask("GET", "/v1/runs/run-b/bill")
+    assert status == 409 and "team-d" not in answer["error"]  # whose it may not see
+    assert answer["error"] == (
+        "run: expected an id of one run, got one of each of the namespaces team-b, team-c; "
+        "choose by ?namespace="
+    )
+    for team in ("team-b", "team-c"):
+        assert meter.ask("GET", f"/v1/runs/run-b/bill?namespace={team}")[0] == 200
+    meter.reviews.may = {("team-e", "get", "team-c")}
+    assert meter.ask("GET", "/v1/runs/run-b/bill", token_of("team-e"))[0] == 200  # the only one
+    assert meter.ask("GET", "/v1/runs/run-b/bill", token_of("team-f"))[0] == 403
+    status, answer = meter.ask("GET", "/v1/runs/run-b/bill", token_of(OWN))
+    assert status == 409 and "team-b, team-c, team-d;" in answer["error"]
+    assert meter.ask("GET", "/v1/runs/run-b/bill?namespace=team-d", token_of(OWN))[0] == 200
 
 
 def test_the_review_is_of_all_that_the_token_review_says(meter: Meter) -> None:

@@ -92,18 +92,46 @@ def test_a_pod_that_comes_later_opens_it_again() -> None:
     assert (record.state, record.ended_at_microseconds) == ("running", None)
 
 
-def test_it_is_the_namespaces_that_had_it_first_whoever_is_told_of_first() -> None:
-    known = knowing(step("b", later=1, namespace="stranger"), step("a"))
-    ((record,), _) = looked(Runs(), known, NOW + 60 * SECOND)
-    assert record.team == "kubeflow"
+@pytest.mark.parametrize("whose_first", ["kubeflow", "stranger"])
+def test_a_stranger_who_shows_its_label_before_or_after_has_a_run_of_its_own(
+    whose_first: str,
+) -> None:
+    """Its state and attempts too, whoever is told of first."""
+    shown = {
+        "kubeflow": step("a", later=1),
+        "stranger": step(
+            "b", phase="Failed", later=0 if whose_first == "stranger" else 2, namespace="stranger"
+        ),
+    }
+    for order in (("kubeflow", "stranger"), ("stranger", "kubeflow")):
+        runs, known = Runs(), knowing(*(shown[name] for name in order))
+        begun, _ = looked(runs, known, NOW + 200 * SECOND)
+        assert {record.key for record in begun} == {("kubeflow", RUN), ("stranger", RUN)}
+        retry = step("c", phase="Failed", later=3, namespace="stranger")
+        known.see_pod(retry, NOW + 300 * SECOND, gone=False)
+        _, changed = looked(runs, known, NOW + 300 * SECOND)
+        assert {record.key: record.attempt for record in changed} == {("stranger", RUN): 2}
+        _, ended = looked(runs, known, NOW + 3 * QUIET_MICROSECONDS)
+        assert {record.team: (record.state, record.attempt) for record in ended} == {
+            "kubeflow": ("succeeded", 1),
+            "stranger": ("failed", 2),
+        }
 
 
-def test_a_stranger_who_uses_its_label_changes_nothing_of_it() -> None:
-    runs, known = Runs(), knowing(step("a"))
+def test_how_a_strangers_workflow_ended_closes_the_strangers_run_alone() -> None:
+    runs, known = Runs(), knowing(step("a"), step("b", namespace="stranger"))
     looked(runs, known, NOW)
-    known.see_pod(step("b", phase="Failed", later=1, namespace="stranger"), NOW, gone=False)
-    (_, (record,)) = looked(runs, known, NOW + 2 * QUIET_MICROSECONDS)
-    assert record.state == "succeeded"
+    assert {(run.namespace, run.id) for run in runs.quiet()} == {
+        ("kubeflow", RUN),
+        ("stranger", RUN),
+    }
+    runs.over(Run("stranger", RUN), "cancelled", NOW)
+    _, (record,) = looked(runs, known, NOW + SECOND)
+    assert (record.team, record.state) == ("stranger", "cancelled")
+    anew = Runs()
+    anew.recall([record], NOW)
+    ((begun,), _) = looked(anew, known, NOW + SECOND)
+    assert begun.team == "kubeflow"
 
 
 def closing(*pods: Any) -> tuple[Runs, Known]:
@@ -183,7 +211,7 @@ def test_a_run_whose_pods_are_still_there_after_weeks_does_not_begin_anew() -> N
     _, (closed,) = looked(runs, known, NOW + SECOND)
     assert looked(runs, known, NOW + WEEKS) == ([], [])
     restarted = Runs()
-    restarted.recall([closed], NOW + WEEKS, {RUN})
+    restarted.recall([closed], NOW + WEEKS, {closed.key})
     assert looked(restarted, known, NOW + WEEKS) == ([], [])
 
 

@@ -171,8 +171,8 @@ def begin(ledger: Ledger, run_id: str, pipeline: str, **fields: object) -> None:
     """A run with its quote and budget."""
     ledger.put_run(run(run_id, pipeline=pipeline, **fields))
     made = Quote(
-        run_id=run_id, made_at_microseconds=now(), low_usd=0.5, expected_usd=0.7, high_usd=0.9,
-        budget_usd=2.0,
+        run_id=run_id, namespace="team-a", made_at_microseconds=now(), low_usd=0.5,
+        expected_usd=0.7, high_usd=0.9, budget_usd=2.0,
     )  # fmt: skip
     ledger.put_quote(made)
 
