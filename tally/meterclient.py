@@ -29,7 +29,11 @@ _WHOLE_ID = 36
 @dataclass(frozen=True)
 class MeterClient:
     """The API at one address; safe beside threads. Every call may raise RunError, the meter did
-    not answer in time, or SpecError: it refused, or is set up wrongly."""
+    not answer in time, or SpecError: it refused, or is set up wrongly.
+
+    Where a namespace is "", the caller's own run of that id is meant, else the only one that the
+    caller may see; what is posted is of the caller's own.
+    """
 
     http: MeterHttp
 
@@ -79,7 +83,7 @@ class MeterClient:
         if len(wanted) >= _WHOLE_ID:
             return wanted
         rows = self._get("v1/runs?limit=1000&bills=0", "runs") if len(wanted) >= _SHORTEST else []
-        ids = [documents.run_of(row["run"]).id for row in rows]
+        ids = dict.fromkeys(documents.run_of(row["run"]).id for row in rows)
         found = [one for one in ids if one.startswith(wanted) or one.endswith(wanted)]
         if len(found) != 1:
             raise SpecError(
@@ -88,24 +92,24 @@ class MeterClient:
             )
         return found[0]
 
-    def bill(self, run_id: str, *, seconds: float = SECONDS) -> Bill:
+    def bill(self, run_id: str, namespace: str = "", *, seconds: float = SECONDS) -> Bill:
         """A run's bill."""
-        found = self.http.answer("GET", _path(run_id, "bill"), None, "bill", seconds)
+        found = self.http.answer("GET", _path(run_id, "bill", namespace), None, "bill", seconds)
         return documents.bill_of(found)
 
-    def quote(self, run_id: str) -> Quote | None:
+    def quote(self, run_id: str, namespace: str = "") -> Quote | None:
         """A run's newest quote."""
-        found = self._get(_path(run_id, "quote"), "quote")
+        found = self._get(_path(run_id, "quote", namespace), "quote")
         return None if found is None else documents.quote_of(found)
 
-    def usage(self, run_id: str) -> list[Usage]:
+    def usage(self, run_id: str, namespace: str = "") -> list[Usage]:
         """A run's rows as written, not merged."""
-        found = self._get(_path(run_id, "usage"), "usage")
+        found = self._get(_path(run_id, "usage", namespace), "usage")
         return [documents.usage_of(row) for row in found]
 
-    def events(self, run_id: str) -> list[RunEvent]:
+    def events(self, run_id: str, namespace: str = "") -> list[RunEvent]:
         """What happened in a run, in order."""
-        found = self._get(_path(run_id, "events"), "events")
+        found = self._get(_path(run_id, "events", namespace), "events")
         return [documents.event_of(row) for row in found]
 
     def post_quote(self, quote: Quote, *, seconds: float = SECONDS) -> None:
@@ -139,5 +143,6 @@ class MeterClient:
         return self.http.answer("POST", path, body, name, seconds)
 
 
-def _path(run_id: str, what: str) -> str:
-    return f"v1/runs/{quoted(run_id, safe='')}/{what}"
+def _path(run_id: str, what: str, namespace: str = "") -> str:
+    asked = f"?{urlencode({'namespace': namespace})}" if namespace else ""
+    return f"v1/runs/{quoted(run_id, safe='')}/{what}{asked}"

@@ -74,6 +74,25 @@ def test_everything_comes_back_as_the_ledger_has_it(meter: Meter, token_file: Pa
     assert {line.phase: line.seconds for line in client.bill(RUN).lines}["restart"] == 10
 
 
+def test_of_two_namespaces_runs_of_one_id_ones_own_is_meant_or_the_one_that_is_named(
+    meter: Meter, token_file: Path
+) -> None:
+    meter.ledger.put_new_runs([run(RUN, team="team-b", pipeline="gan")])
+    client = client_of(meter.url, token_file)
+    meter.reviews.may = {("team-a", "get", "team-b"), ("team-a", "list", "team-b")}
+    assert client.find(RUN[:8]) == RUN
+    found = {record.team: bill.pipeline for record, bill in client.runs() if record.id == RUN}
+    assert found == {"team-a": "cnn", "team-b": "gan"}
+    assert [client.bill(RUN, name).pipeline for name in ("", "team-a", "team-b")] == [
+        "cnn", "cnn", "gan",
+    ]  # fmt: skip
+    assert client.usage(RUN) == client.usage(RUN, "team-a") != []
+    assert client.usage(RUN, "team-b") == client.events(RUN, "team-b") == []
+    assert client.quote(RUN, "team-b") is None
+    client.post_events(RUN, [RunEvent(run_id=RUN, at_microseconds=NOON, kind="note")])
+    assert client.events(RUN, "team-b") == [] and client.events(RUN, "team-a") != []
+
+
 def test_a_run_is_found_by_its_beginning_or_end(meter: Meter, token_file: Path) -> None:
     client = client_of(meter.url, token_file)
     for text in (RUN, f" {RUN.upper()} ", "0191f0", "6789ab"):

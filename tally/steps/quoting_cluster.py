@@ -85,7 +85,7 @@ def seen(here: Step, spec: Spec) -> Seen:
             run for run, _ in client.runs(limit=RUNS_LOOKED_AT) if run.pipeline == here.pipeline
         ]
         for run in runs:
-            for event in client.events(run.id):
+            for event in client.events(run.id, run.namespace):
                 if event.kind == "profile" and _alike(event.facts, spec):
                     one = _profile(run.id, event.at_microseconds, event.facts)
                     found[one.machine_type, one.workers].append(one)

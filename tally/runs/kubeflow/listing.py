@@ -69,7 +69,7 @@ def listed(count: int = COUNT) -> list[Row]:
         SpecError, RunError: as connect and Connection.request.
     """
     connection = connect()
-    metered = _metered()
+    metered = _metered(connection.settings.namespace)
     names = _pipelines(connection)
     return [_row(run, names, metered) for run in newest(connection, count)]
 
@@ -109,11 +109,14 @@ def _pipelines(connection: Connection) -> dict[str, str]:
     return {str(row["pipeline_id"]): str(row.get("display_name") or "") for row in rows}
 
 
-def _metered() -> dict[str, tuple[RunRecord, Bill]]:
-    """By run id; a list without costs is better than none."""
+def _metered(namespace: str) -> dict[str, tuple[RunRecord, Bill]]:
+    """By run id, this namespace's where others have it too; a list without costs is better than
+    none."""
     try:
         meter = MeterClient.from_environment()
-        return {} if meter is None else {run.id: (run, bill) for run, bill in meter.runs()}
+        found = [] if meter is None else meter.runs()
+        found.sort(key=lambda one: one[0].namespace == namespace)
+        return {run.id: (run, bill) for run, bill in found}
     except TallyError as error:
         print(error, file=sys.stderr)
         return {}
