@@ -86,9 +86,11 @@ def test_a_step_that_was_killed_for_its_memory_asks_for_more_the_next_time(
     lived(meter, "evaluate", 1)
     facts = {"pod_uid": "evaluate-1", "memory_limit_bytes": 2048 * MIB}
     at = round(time.time() * 1e6)
-    meter.ledger.write_events(
-        [RunEvent(run_id="run-1", at_microseconds=at, kind="oom", step="evaluate", facts=facts)]
-    )
+    killed = RunEvent(
+        run_id="run-1", namespace="kubeflow", at_microseconds=at, kind="oom", step="evaluate",
+        facts=facts,
+    )  # fmt: skip
+    meter.ledger.write_events([killed])
     done = run_tally("submit", "cnn")
     assert asked(resources(replay)["evaluate"]) == ("500m", "2", "3072Mi", "3072Mi")
     assert "evaluate 500m CPU and 3072 MiB (usual 500m CPU and 2048 MiB; one was killed" in done.out
