@@ -20,6 +20,7 @@ PASSWORD = "a-secret,told-to-nobody"  # only this server's, which listens on thi
 PROGRAMS = "/usr/lib/postgresql/*/bin/initdb"  # where Debian has them
 READY = b"database system is ready to accept connections"
 WAIT_SECONDS = 60
+START_SECONDS = 120.0  # after a kill it syncs all that the server before had written
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Server:
         log = self.process.stderr
         assert log is not None
         told = b""
-        deadline = threading.Timer(WAIT_SECONDS, self.process.kill)
+        deadline = threading.Timer(START_SECONDS, self.process.kill)
         deadline.start()
         while READY not in told:
             line = log.readline()
