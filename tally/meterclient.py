@@ -5,6 +5,7 @@ Posting the same twice counts once.
 
 import json
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -107,10 +108,30 @@ class MeterClient:
         found = self._get(_path(run_id, "usage", namespace), "usage")
         return [documents.usage_of(row) for row in found]
 
-    def events(self, run_id: str, namespace: str = "") -> list[RunEvent]:
-        """What happened in a run, in order."""
-        found = self._get(_path(run_id, "events", namespace), "events")
+    def events(
+        self,
+        run_id: str,
+        namespace: str = "",
+        *,
+        kinds: Sequence[str] = (),
+        since_microseconds: int = 0,
+    ) -> list[RunEvent]:
+        """What happened in a run, in order: of these kinds, or all, at this time (UTC) or later."""
+        wanted = {"kinds": ",".join(kinds), "since": since_microseconds}
+        found = self._get(_path(run_id, "events", namespace, **wanted), "events")
         return [documents.event_of(row) for row in found]
+
+    def resize(
+        self, run_id: str, workers: int, machine_type: str = "", namespace: str = ""
+    ) -> None:
+        """Ask a run that trains for another number of workers; its conductor hears of it.
+
+        Args:
+            workers: how many from now on, up to the run's max_workers.
+            machine_type: another one of the catalogue, "" for the one that it has.
+        """
+        wish = {"workers": workers, "machine_type": machine_type, "wish": uuid.uuid4().hex}
+        self._post(_path(run_id, "resize", namespace), {"resize": wish}, "accepted", SECONDS)
 
     def post_quote(self, quote: Quote, *, seconds: float = SECONDS) -> None:
         """Keep a run's quote."""
@@ -143,6 +164,7 @@ class MeterClient:
         return self.http.answer("POST", path, body, name, seconds)
 
 
-def _path(run_id: str, what: str, namespace: str = "") -> str:
-    asked = f"?{urlencode({'namespace': namespace})}" if namespace else ""
-    return f"v1/runs/{quoted(run_id, safe='')}/{what}{asked}"
+def _path(run_id: str, what: str, namespace: str = "", **further: object) -> str:
+    asked = {"namespace": namespace, **further}
+    query = urlencode({name: value for name, value in asked.items() if value})
+    return f"v1/runs/{quoted(run_id, safe='')}/{what}{'?' if query else ''}{query}"

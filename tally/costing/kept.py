@@ -69,9 +69,18 @@ class KeptLedger:
         values = map(cluster_tables.event_values, events)
         write_rows(self.engine, cluster_tables.events, cluster_tables.upsert_event, values)
 
-    def events(self, run_id: str, namespace: str | None = None) -> list[RunEvent]:
-        """What happened in a run, in order."""
+    def events(
+        self,
+        run_id: str,
+        namespace: str | None = None,
+        kinds: Collection[str] = (),
+        since_microseconds: int = 0,
+    ) -> list[RunEvent]:
+        """What happened in a run, in order: of these kinds, or all, at this time (UTC) or later."""
         query = select(*cluster_tables.EVENT_COLUMNS).where(_is_of(_EVENTS, run_id, namespace))
+        query = query.where(_EVENTS.c.at_microseconds >= since_microseconds)
+        if kinds:
+            query = query.where(_EVENTS.c.kind.in_(kinds))
         query = query.order_by(_EVENTS.c.at_microseconds, _EVENTS.c.event_id)
         with reading(self.engine) as connection:
             found = [cluster_tables.as_event(row) for row in connection.execute(query)]

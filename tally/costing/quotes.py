@@ -7,6 +7,14 @@ from typing import Any
 OUT_OF_MEMORY = "oom"
 """The kind of an event that says which pod was killed for its memory, and at which limit."""
 
+GANG = "gang"
+"""The kind of an event that says with how many workers a training begins, and how many it may
+have: `workers`, `max_workers`."""
+
+RESIZE_ASKED = "resize_asked"
+"""The kind of an event that says who wants how many workers of which machine type: `workers`,
+`machine_type`, `by`, `wish`. The meter alone writes it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:

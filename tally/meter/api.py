@@ -5,6 +5,7 @@
     GET  /v1/lives?pipeline=[&namespace=&since=]   what its pods used, the caller's namespace's
     POST /v1/runs/{run}/usage|quote|events         the caller's own, with an Idempotency-Key;
                                                    taking.py, rates.py
+    POST /v1/runs/{run}/resize[?namespace=]        whoever may update its Workflow; wishes.py
 
 An Idempotency-Key names a body: the same key with another body is a conflict. That nothing counts
 twice does not hang on it: the ledger's own keys are made of what is written, so the same rows, on
@@ -23,7 +24,7 @@ from tally.costing import documents
 from tally.costing.ledger import Ledger
 from tally.costing.past_lives import past_lives
 from tally.costing.runs import RunRecord
-from tally.meter import bodies, taking
+from tally.meter import bodies, taking, wishes
 from tally.meter.access import SERVED, caller_of, namespace_of
 from tally.meter.answers import Refusal, answer, asked_schema
 from tally.meter.taking import OwnRun
@@ -45,10 +46,11 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/runs/{run}/usage", _read(_usage)),
         web.get("/v1/runs/{run}/quote", _read(_quote)),
         web.get("/v1/runs/{run}/bill", _read(_bill)),
-        web.get("/v1/runs/{run}/events", _read(_events)),
+        web.get("/v1/runs/{run}/events", _events),
         web.post("/v1/runs/{run}/usage", _post(taking.take_usage)),
         web.post("/v1/runs/{run}/quote", _post(taking.take_quote)),
         web.post("/v1/runs/{run}/events", _post(taking.take_events)),
+        web.post("/v1/runs/{run}/resize", _resize),
     ]
 
 
@@ -161,8 +163,39 @@ def _bill(ledger: Ledger, run_id: str, namespace: str) -> Json:
     return {"bill": documents.bill_document(ledger.bill(run_id, namespace))}
 
 
-def _events(ledger: Ledger, run_id: str, namespace: str) -> Json:
-    return {"events": [documents.event_document(one) for one in ledger.events(run_id, namespace)]}
+async def _events(request: web.Request) -> web.Response:
+    kinds = [kind for kind in request.query.get("kinds", "")[:1000].split(",") if kind]
+    since = _number(request, "since", 0, 2**52)
+
+    def told(ledger: Ledger, run_id: str, namespace: str) -> Json:
+        found = ledger.events(run_id, namespace, kinds, since)
+        return {"events": [documents.event_document(one) for one in found]}
+
+    return await _read(told)(request)
+
+
+async def _resize(request: web.Request) -> web.Response:
+    caller = await caller_of(request)
+    served = request.app[SERVED]
+    run_id = _run_id(request)
+    size = min(request.content_length or 0, bodies.LARGEST_BYTES)
+    served.rates.take(caller.namespace, size)
+    asked_schema(request)
+    data = await bodies.read_body(request)
+    served.rates.read(caller.namespace, len(data) - size)
+    namespace = await namespace_of(served, caller, run_id, _namespace(request))
+    if not namespace:
+        raise _no_run(run_id)
+    await served.permission.require_change(caller, namespace)
+    run = OwnRun(run_id, namespace, served.now_microseconds())
+    by = f"{caller.namespace}/{caller.account}"
+
+    def write() -> Json:
+        body = dict(bodies.parse_body(data))
+        with served.turn((namespace, run_id)):
+            return wishes.take_resize(served.ledger, run, by, body)
+
+    return answer(request, **await served.blocking.call(write))
 
 
 def _run_id(request: web.Request) -> str:

@@ -86,6 +86,20 @@ class PostedEvent(_Posted):
         return RunEvent(run_id=run_id, namespace=namespace, **self.model_dump())
 
 
+class PostedResize(_Posted):
+    """What somebody wants of a run that trains.
+
+    Attributes:
+        workers: how many from now on.
+        machine_type: another one of the catalogue, "" for the one that it has.
+        wish: made by the client: the same wish posted twice is one.
+    """
+
+    workers: int = Field(ge=1, le=10**6)
+    machine_type: str = Field(default="", max_length=128)
+    wish: Word
+
+
 _Row = TypeVar("_Row", bound=_Posted)
 
 

@@ -1,4 +1,5 @@
 """Which namespaces' runs a caller may see: those whose Workflows it may get, the API server says.
+Those whose Workflows it may update it may change.
 
 It is asked by SubjectAccessReview, as Kubeflow itself asks. What it said holds for 15 s at most. A
 caller's own namespace needs no review.
@@ -56,6 +57,20 @@ class Permission:
         """
         if namespace != caller.namespace and not await self._may(caller, "get", namespace):
             raise _another_ones()
+
+    async def require_change(self, caller: Caller, namespace: str) -> None:
+        """Go on where the caller may change the runs of this namespace, be it its own.
+
+        Raises:
+            Refusal: 403 where not, 503 while nobody can tell.
+        """
+        if not await self._may(caller, "update", namespace):
+            raise Refusal(
+                403,
+                f"run: expected an account that may update workflows.argoproj.io in {namespace}, "
+                f"got {caller.namespace}/{caller.account}, which may not; "
+                "ask its owner for a RoleBinding",
+            )
 
     async def readable(self, caller: Caller, namespaces: Iterable[str]) -> set[str]:
         """Those of the namespaces whose runs the caller may see, one at least.

@@ -8,9 +8,11 @@ from typing import Any
 from tally.costing import cluster_tables
 from tally.costing.kept import Kept
 from tally.costing.ledger import Ledger
+from tally.costing.quotes import RESIZE_ASKED
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
 from tally.meter import bodies, keeping
+from tally.meter.answers import Refusal
 from tally.meter.moments import cut, lives_of, require_moment
 
 Json = dict[str, Any]
@@ -81,10 +83,14 @@ def take_events(ledger: Ledger, run: OwnRun, body: Json) -> Json:
     """What happened in the run, and what its steps measured.
 
     Raises:
-        Refusal: 400, a bad row; 413, too many; 422, of another time, or too many names measured.
-            Nothing is kept then.
+        Refusal: 400, a bad row; 413, too many; 422, of another time, of a kind that the meter alone
+            writes, or too many names measured. Nothing is kept then.
     """
     posted = bodies.posted_rows(body, "events", bodies.PostedEvent)
+    if any(event.kind == RESIZE_ASKED for event in posted):
+        raise Refusal(
+            422, f"events: expected kinds of a step's own, got {RESIZE_ASKED}; post to /resize"
+        )
     record = ledger.run(run.id, run.namespace)
     began = _began(ledger, run, record)
     for index, event in enumerate(posted):

@@ -9,11 +9,13 @@ from types import FrameType
 from typing import Any
 
 from tally import storage
+from tally.costing.quotes import GANG
 from tally.steps.conductor import END_SECONDS, Conductor, Stop
 from tally.steps.limiting import Limiter
 from tally.steps.scaling import Scaler
 from tally.steps.spending import Looking
 from tally.steps.step import Step
+from tally.steps.wishes import Wishes
 from tally.steps.workforce import Workforce
 from tally.training import messages as say
 from tally.training.coordinator.server import Coordinator
@@ -71,9 +73,11 @@ def conduct(
     facts = {"schema": 1, "address": coordinator.address, "token": token.decode()}
     storage.write_secret(control, json.dumps(facts).encode())
     looking = Looking(limiter.account, happened.put) if limiter else None
+    wishes = Wishes(here.run_id, happened.put) if here.outbox is not None else None
     try:
         gang.watch(happened.put)
         gang.start(workers)
+        here.event(GANG, workers=workers, max_workers=config.max_workers)
         workforce = Workforce(here, gang, workers, queue_seconds, machine_type)
         conductor = Conductor(here, config, workforce, coordinator, gang)
         conductor.limiter, conductor.scaler = limiter, scaler
@@ -84,6 +88,8 @@ def conduct(
         gang.stop(END_SECONDS)
         if looking:
             looking.stop()
+        if wishes:
+            wishes.stop()
 
 
 def _putting(happened: "queue.Queue[Any]") -> Callable[[int, FrameType | None], None]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from tally import clock
 from tally.costing.documents import MEASURED, finite
-from tally.costing.quotes import RunEvent
+from tally.costing.quotes import GANG, RunEvent
 from tally.costing.usage import Usage
 from tally.meterclient import SECONDS, MeterClient
 from tally.meterhttp import MeterRefused, NoToken
@@ -25,6 +25,7 @@ _MOST = 10_000  # rows, and events
 _ROWS, _EVENTS = 500, 100  # in one body, which has 1 MiB at most
 _LONGEST_FACTS = 8000  # of an event, as JSON
 _FINAL_PAUSE_SECONDS = 0.2
+_AT_ONCE = frozenset({GANG, "resize", "generation"})  # somebody may be waiting to see them
 _LATER = (401, 403, 404, 408, 429)  # it may yet learn of the run, the token may yet be good
 
 Job = Callable[[MeterClient], Sequence[Usage]]
@@ -49,7 +50,7 @@ class Outbox:
         self._events: list[RunEvent] = []
         self._jobs: list[Job] = []
         self._client: MeterClient | None = None
-        self._closing = threading.Event()
+        self._closing, self._hurry = threading.Event(), threading.Event()
         self._deadline = float("inf")
         self.error = ""
         self._hopeless = False  # for the next seconds
@@ -80,6 +81,8 @@ class Outbox:
             if len(self._events) > _MOST:
                 del self._events[0]
                 self.lost += 1
+        if kind in _AT_ONCE:
+            self._hurry.set()
 
     def measured(self, step: str, facts: Mapping[str, Any]) -> None:
         """Facts that belong into the run's record."""
@@ -98,6 +101,7 @@ class Outbox:
         """
         self._deadline = time.monotonic() + seconds
         self._closing.set()
+        self._hurry.set()
         self._thread.join(seconds + 0.5)
         with self._lock:
             left = len(self._rows) + len(self._events) + len(self._jobs) + self.lost
@@ -109,7 +113,7 @@ class Outbox:
 
     def _run(self) -> None:
         pause = self._pace_seconds
-        while not self._closing.wait(max(pause, self._not_before - time.monotonic())):
+        while self._rested(pause):
             longer = min(2 * pause, max(_LONGEST_PAUSE_SECONDS, self._pace_seconds))
             pause = self._pace_seconds if self._send() else longer
         while True:
@@ -117,6 +121,12 @@ class Outbox:
             if self._send() or self._hopeless or time.monotonic() >= self._deadline:
                 return
             time.sleep(_FINAL_PAUSE_SECONDS)
+
+    def _rested(self, pause: float) -> bool:
+        """Wait until it is time to send again; whether more may come after that."""
+        self._hurry.wait(max(pause, self._not_before - time.monotonic()))
+        self._hurry.clear()
+        return not self._closing.wait(max(0.0, self._not_before - time.monotonic()))
 
     def _send(self) -> bool:
         """Send all there is; whether the meter took it."""
