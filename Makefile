@@ -21,7 +21,7 @@ submit: venv ## run a pipeline: PIPELINE=cnn|rnn|path/to/mine.py [SET="epochs=5 
 	@$(TALLY) submit
 resume: venv ## go on with a run that did not finish: RUN=id
 	@$(TALLY) resume
-watch: venv ## follow a cluster's run that was left running: RUN=id
+watch: venv ## follow a run that was left running: RUN=id
 	@$(TALLY) watch
 cancel: venv ## end a running run: RUN=id
 	@$(TALLY) cancel

@@ -53,13 +53,19 @@ def submit(
 
 @app.command()
 def watch(
-    run: RunArgument, as_json: JsonOption = False, cancel_on_interrupt: CancelOption = False
+    run: RunArgument,
+    engine: EngineOption = "",
+    as_json: JsonOption = False,
+    cancel_on_interrupt: CancelOption = False,
 ) -> None:
-    """Follow a cluster's run that was left running; ends with the bill."""
-    from tally.runs.kubeflow import ending, submitting
+    """Follow a run that was left running; ends with the bill."""
+    from tally.runs.engines import engine_with
 
-    end = submitting.rejoin(run, _console(as_json), cancel_on_interrupt=cancel_on_interrupt)
-    sys.exit(ending.say(end, as_json=as_json))
+    sys.exit(
+        engine_with(engine, run).watch(
+            run, as_json=as_json, cancel_on_interrupt=cancel_on_interrupt
+        )
+    )
 
 
 @app.command()
@@ -90,15 +96,12 @@ def resize(
     machine: Annotated[
         str, typer.Option(envvar="MACHINE", help="another machine type, of a cluster's")
     ] = "",
+    engine: EngineOption = "",
 ) -> None:
     """Let a run that trains go on with another number of workers, up to its max_workers."""
-    from tally.costing.ledger import open_ledger
-    from tally.runs import local
+    from tally.runs.engines import engine_with
 
-    found = open_ledger().find_run(run)
-    local.resize(found, workers, machine)
-    on = f" on {machine}" if machine else ""
-    print(f"asked {found.id} for {workers} workers{on}; `make submit` shows what it does")
+    print(engine_with(engine, run).resize(run, workers, machine))
 
 
 @app.command()
@@ -168,7 +171,3 @@ def doctor(probe: ProbeOption = False) -> None:
         bad = bad or (finding.needed and not finding.good)
         print(finding.line())
     sys.exit(1 if bad else 0)
-
-
-def _console(as_json: bool) -> Console:
-    return Console(stderr=as_json)

@@ -43,6 +43,13 @@ class Engine(Protocol):
     def cancel(self, run: str) -> str:
         """End a running run; a line that says so."""
 
+    def watch(self, run: str, *, as_json: bool, cancel_on_interrupt: bool) -> int:
+        """Follow a run that was left running, to its end."""
+
+    def resize(self, run: str, workers: int, machine_type: str) -> str:
+        """Ask a run that trains for another number of workers, of another machine type where one
+        is given; a line that says so."""
+
     def listed(self) -> Listing:
         """The newest runs."""
 

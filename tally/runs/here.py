@@ -10,7 +10,7 @@ from tally import storage
 from tally.costing.bill import Bill
 from tally.costing.ledger import open_ledger
 from tally.costing.runs import RunRecord
-from tally.runs import listing, local
+from tally.runs import following, listing, local
 from tally.runs.consent import Consent
 from tally.runs.engines import Listing
 
@@ -41,6 +41,30 @@ class Here:
         found = open_ledger().find_run(run)
         local.cancel(found)
         return f"cancelled {found.id}; `make resume RUN={found.id}` goes on with it"
+
+    def watch(self, run: str, *, as_json: bool, cancel_on_interrupt: bool) -> int:
+        """As Engine; an interruption leaves it running unless it is to cancel it."""
+        ledger = open_ledger()
+        found = listing.find(ledger, run)
+        ended = following.follow(ledger, found, Console(stderr=as_json))
+        if ended is None and cancel_on_interrupt:
+            print(self.cancel(found.id), file=sys.stderr)
+            ended = following.follow(ledger, found, Console(stderr=as_json))
+        if ended is None:
+            print(
+                f"left running: `make watch RUN={found.id}` goes on watching, "
+                f"`make cancel RUN={found.id}` ends it",
+                file=sys.stderr,
+            )
+            return local.INTERRUPTED
+        return tell(ended, as_json)
+
+    def resize(self, run: str, workers: int, machine_type: str) -> str:
+        """As Engine."""
+        found = open_ledger().find_run(run)
+        local.resize(found, workers, machine_type)
+        on = f" on {machine_type}" if machine_type else ""
+        return f"asked {found.id} for {workers} workers{on}; its submit shows what it does"
 
     def listed(self) -> Listing:
         """As Engine."""

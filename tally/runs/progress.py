@@ -17,9 +17,16 @@ LINE_SECONDS = 10.0
 class Tail:
     """The events that were appended to a run since the last look."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, whole: bool = False) -> None:
+        """Of the run in this folder.
+
+        Args:
+            folder: of the run.
+            whole: the first look has what is there already, too.
+        """
         self._path = folder / "events.jsonl"
-        self._offset = self._path.stat().st_size if self._path.exists() else 0
+        there = not whole and self._path.exists()
+        self._offset = self._path.stat().st_size if there else 0
 
     def new(self) -> Iterator[dict[str, Any]]:
         """New whole lines, oldest first."""

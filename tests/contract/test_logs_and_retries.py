@@ -143,4 +143,4 @@ def test_runs_of_a_cluster_are_compared_with_the_meters_bills(
 def test_without_a_meter_there_is_nothing_to_compare(run_tally, failed: str) -> None:
     done = run_tally("compare", f"{failed},{failed}")
     assert done.code == 2
-    assert "expected a meter that has its bill, got none; set TALLY_METER_URL" in done.err
+    assert "expected a meter that knows it, got none; set TALLY_METER_URL" in done.err

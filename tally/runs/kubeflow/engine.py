@@ -14,7 +14,7 @@ from tally.runs.engines import Listing
 from tally.runs.kubeflow import cancelling, ending, listing, submitting
 from tally.runs.kubeflow import logs as kept
 from tally.runs.kubeflow.connection import connect
-from tally.runs.kubeflow.finding import whole_run
+from tally.runs.kubeflow.finding import find_run, whole_run
 from tally.runs.kubeflow.steps import outcome
 
 _STATES: dict[str, State] = {
@@ -57,6 +57,23 @@ class Kubeflow:
         """As Engine."""
         return cancelling.cancel(run, Console(stderr=True))
 
+    def watch(self, run: str, *, as_json: bool, cancel_on_interrupt: bool) -> int:
+        """As Engine; an interruption as of submit."""
+        end = submitting.rejoin(
+            run, Console(stderr=as_json), cancel_on_interrupt=cancel_on_interrupt
+        )
+        return ending.say(end, as_json=as_json)
+
+    def resize(self, run: str, workers: int, machine_type: str) -> str:
+        """As Engine: the meter takes the wish from who may update the run's Workflow, the conductor
+        asks it for them."""
+        connection = connect()
+        run_id = str(find_run(connection, run)["run_id"])
+        _meter(run_id).resize(run_id, workers, machine_type, connection.settings.pods_namespace)
+        on = f" on {machine_type}" if machine_type else ""
+        watching = f"`make watch RUN={run_id}` shows what it does"
+        return f"asked {run_id} for {workers} workers{on}; {watching}"
+
     def listed(self) -> Listing:
         """As Engine."""
         rows = listing.listed()
@@ -74,12 +91,7 @@ class Kubeflow:
         connection = connect()
         found = whole_run(connection, run)
         run_id = str(found["run_id"])
-        meter = MeterClient.from_environment()
-        if meter is None:
-            raise SpecError(
-                f"run {run_id}: expected a meter that has its bill, got none; set TALLY_METER_URL"
-            )
-        bill, end = meter.bill(run_id), outcome(found)
+        bill, end = _meter(run_id).bill(run_id), outcome(found)
         began = datetime.fromisoformat(str(found.get("created_at") or "1970-01-01T00:00:00Z"))
         record = RunRecord(
             id=run_id,
@@ -93,3 +105,12 @@ class Kubeflow:
             metrics={} if bill.test_accuracy is None else {"test_accuracy": bill.test_accuracy},
         )
         return record, bill
+
+
+def _meter(run_id: str) -> MeterClient:
+    meter = MeterClient.from_environment()
+    if meter is None:
+        raise SpecError(
+            f"run {run_id}: expected a meter that knows it, got none; set TALLY_METER_URL"
+        )
+    return meter

@@ -15,6 +15,7 @@ from tally.runs.kubeflow.ending import Ended, ended, left_running
 from tally.runs.kubeflow.explaining import Explaining
 from tally.runs.kubeflow.finding import find_run, whole_run
 from tally.runs.kubeflow.giving_back import give_back
+from tally.runs.kubeflow.hearing import Hearing
 from tally.runs.kubeflow.package import package
 from tally.runs.kubeflow.retrying import retry
 from tally.runs.kubeflow.showing import Shown, display
@@ -84,7 +85,7 @@ def submit(
         say(connection.run_link(str(run["run_id"])))
     return follow(
         connection, run, made.steps, console,
-        cancel_on_interrupt=cancel_on_interrupt, interrupted=bool(received),
+        cancel_on_interrupt=cancel_on_interrupt, interrupted=bool(received), is_new=True,
     )  # fmt: skip
 
 
@@ -130,6 +131,7 @@ def follow(
     *,
     cancel_on_interrupt: bool = False,
     interrupted: bool = False,
+    is_new: bool = False,
 ) -> Ended:
     """Show a run until it has ended, or until this process is interrupted.
 
@@ -138,16 +140,25 @@ def follow(
         names: of its tasks, in order.
         cancel_on_interrupt: as of submit.
         interrupted: it already was.
+        is_new: it was made just now.
     """
     run_id = str(run["run_id"])
-    explaining = Explaining(run_id, connection.settings.pods_namespace)
+    namespace = connection.settings.pods_namespace
+    explaining = Explaining(run_id, namespace)
+    hearing = Hearing(run_id, namespace, is_new=is_new)
     shown = display(console)
+
+    def reasons() -> Mapping[str, str]:
+        for line in hearing.new():
+            shown.note(line)
+        return {**hearing.sizes, **explaining.reasons}
+
     try:
         with interrupting():
             try:
                 if interrupted:
                     raise KeyboardInterrupt
-                last = watch(connection, run_id, names, shown, lambda: explaining.reasons)
+                last = watch(connection, run_id, names, shown, reasons)
             except KeyboardInterrupt:
                 if not cancel_on_interrupt:
                     return left_running(connection, run)
@@ -155,6 +166,7 @@ def follow(
     except KeyboardInterrupt:  # once more, while it was being cancelled
         return left_running(connection, run)
     finally:
+        hearing.stop()
         shown.close()
     return ended(connection, last, names, explaining.last_look(_LAST_LOOK_SECONDS))
 

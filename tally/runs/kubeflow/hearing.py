@@ -1,0 +1,109 @@
+"""How many workers a run has and what its steps note, heard from the meter beside the watching.
+
+A thread of its own, as Explaining. Without a meter there is nothing to say; that one refuses is
+said once.
+"""
+
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+
+from tally.costing.quotes import RESIZE_ASKED, RunEvent
+from tally.errors import RunError, SpecError
+from tally.meterclient import MeterClient
+from tally.meterhttp import MeterRefused
+from tally.oneline import one_line
+
+LOOK_SECONDS = 5.0
+KINDS = ("generation", "note", RESIZE_ASKED)
+_LONGEST = 500  # characters of a line
+_OVERLAP_MICROSECONDS = 60 * 10**6  # pods' clocks differ, and they tell at their own pace
+
+
+class Hearing:
+    """What is heard of one run.
+
+    Attributes:
+        sizes: by step, how many workers it has, in words.
+    """
+
+    def __init__(self, run_id: str, namespace: str, *, is_new: bool) -> None:
+        """Begins at once.
+
+        Args:
+            run_id: of the run.
+            namespace: of its pods.
+            is_new: of a run that was there before, what was noted before the first look is not
+                said.
+        """
+        self.sizes: Mapping[str, str] = {}
+        self._run_id, self._namespace, self._says = run_id, namespace, is_new
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._seen: dict[str, int] = {}
+        self._newest = 0
+        self._over = threading.Event()
+        threading.Thread(target=self._run, daemon=True, name="meter").start()
+
+    def new(self) -> list[str]:
+        """What was said since this was asked last, a line each."""
+        return [self._lines.get_nowait() for _ in range(self._lines.qsize())]
+
+    def stop(self) -> None:
+        """Hear no more."""
+        self._over.set()
+
+    def _run(self) -> None:
+        try:
+            meter = MeterClient.from_environment()
+            while meter is not None and not self._over.wait(LOOK_SECONDS):
+                self._look(meter)
+        except SpecError as error:
+            self._lines.put(f"the number of workers is not shown: {error}")
+
+    def _look(self, meter: MeterClient) -> None:
+        since = max(0, self._newest - _OVERLAP_MICROSECONDS)
+        try:
+            told = meter.events(
+                self._run_id, self._namespace, kinds=KINDS, since_microseconds=since
+            )
+        except RunError:  # it is asked again
+            return
+        except MeterRefused as refused:
+            if refused.status == 404:  # it has not seen a pod of it yet
+                return
+            raise
+        self._hear(told)
+
+    def _hear(self, told: Sequence[RunEvent]) -> None:
+        for event in told:
+            key = f"{event.at_microseconds} {event.kind} {event.step} {event.facts}"
+            if key in self._seen:
+                continue
+            self._seen[key] = event.at_microseconds
+            if event.kind == "generation":
+                self.sizes = {**self.sizes, event.step: workers(event.facts.get("workers"))}
+            elif self._says:
+                self._lines.put(f"{event.step}: {words(event)}")
+        self._says = True
+        self._newest = max((self._newest, *(event.at_microseconds for event in told)))
+        kept = self._newest - 2 * _OVERLAP_MICROSECONDS
+        self._seen = {key: at for key, at in self._seen.items() if at >= kept}
+
+
+def words(event: RunEvent) -> str:
+    """What a note or a wish says, in one line. Pure."""
+    facts = event.facts
+    if event.kind != RESIZE_ASKED:
+        return one_line(str(facts.get("message", "")), _LONGEST)
+    kind = facts.get("machine_type")
+    return f"{facts.get('by')} asks for {workers(facts.get('workers'))}{f' on {kind}' * bool(kind)}"
+
+
+def workers(found: object) -> str:
+    """How many: "1 worker", "3 workers". Pure.
+
+    Args:
+        found: their number, or a list of them.
+    """
+    count = len(found) if isinstance(found, list) else found
+    return f"{count} worker{'s' * (count != 1)}"
