@@ -17,20 +17,22 @@ from helpers.cluster.conducting import make_store
 from helpers.cluster.deployed_run import CONDUCTOR, NODES, begin, client_of, settings_of_meter
 from helpers.cluster.deploying import RUNS, TALLY, Deployed, forwarded, kubectl, make
 from helpers.cluster.metering import fake_node, log_of_main, make_pod, step_pod, until_phase
-from helpers.cluster.objects import delete, every, labelled_nodes, path_of, until_true
+from helpers.cluster.objects import apply, delete, every, labelled_nodes, path_of, until_true
 from helpers.cluster.training_pods import Conducted
 from helpers.prometheus.dashboard import data, targets, values_of, variables
 from helpers.prometheus.server import Asked
 from tally import clock
-from tally.costing.quotes import Quote
+from tally.costing.quotes import RESIZE_ASKED, Quote
 from tally.kube.cluster import Cluster
 from tally.kube.manifests import GANG
 from tally.kube.template import METRICS_PORT
+from tally.meterclient import MeterClient
 from tally.meterhttp import MeterRefused
 
 pytestmark = pytest.mark.timeout(400)
 
 EXACT = 1e-3
+EDITOR = "editor"  # who may update Workflows there, as Kubeflow's default-editor
 SCRAPE_SECONDS = 15  # of manifests/prometheus
 
 
@@ -189,14 +191,41 @@ def test_it_is_not_undeployed_under(run: Conducted, cluster: Cluster) -> None:
     assert len(every(cluster, "Pod", RUNS)) == 2
 
 
+@pytest.fixture
+def editor(cluster: Cluster, deployed: Deployed) -> Iterator[None]:
+    named = {"metadata": {"name": EDITOR}}
+    rule = {"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["update"]}
+    bound = {
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": EDITOR},
+        "subjects": [{"kind": "ServiceAccount", "name": EDITOR, "namespace": RUNS}],
+    }
+    made = {"ServiceAccount": {}, "Role": {"rules": [rule]}, "RoleBinding": bound}
+    for kind, fields in made.items():
+        apply(cluster, {"kind": kind, **named, **fields}, RUNS)
+    yield
+    for kind in made:
+        delete(cluster, kind, EDITOR, RUNS)
+
+
 @pytest.mark.smoke
+@pytest.mark.usefixtures("editor")
 def test_it_is_resized_and_ends_and_its_bill_is_what_prometheus_has(
     cluster: Cluster, run: Conducted, meter: dict[str, str], prometheus: Asked, tmp_path: Path
 ) -> None:
-    run.resize(CONDUCTOR, "3")
-    three = run.until_gang(CONDUCTOR, "0", "1", "2")
-    run.resize(CONDUCTOR, "1")
-    run.until_gang(CONDUCTOR, "0", after=three["generation"])
+    with pytest.raises(MeterRefused, match="may update workflows"):
+        client_of(meter).resize(run.run_id, 3)  # its own account has no such right
+    editor = client_of(settings_of_meter(cluster, meter["TALLY_METER_URL"], tmp_path, EDITOR))
+    until_true(lambda: asked(editor, run.run_id, 1), 60)  # the meter has heard of the gang
+    one = run.until_gang(CONDUCTOR, "0")
+    editor.resize(run.run_id, 3)
+    three = run.until_gang(CONDUCTOR, "0", "1", "2", after=one["generation"])
+    editor.resize(run.run_id, 2)
+    run.until_gang(CONDUCTOR, "0", "1", after=three["generation"])
+    until_true(lambda: sizes(editor, run.run_id)[-3:] == [1, 3, 2], 30)
+    wishes = editor.events(run.run_id, kinds=(RESIZE_ASKED,))
+    assert [(one.facts["workers"], one.facts["by"]) for one in wishes] == [
+        (count, f"{RUNS}/{EDITOR}") for count in (1, 3, 2)
+    ]
     cluster.request("DELETE", f"{path_of('Pod', RUNS)}/{CONDUCTOR}")
     for kind in ("Job", "Pod", "Secret", "Service", "NetworkPolicy"):
         until_true(lambda kind=kind: not every(cluster, kind, RUNS, GANG), 40)
@@ -220,6 +249,21 @@ def test_it_is_resized_and_ends_and_its_bill_is_what_prometheus_has(
     compared = billed(meter, run.run_id, prometheus.url, tmp_path)
     assert compared["prometheus_usd"] == pytest.approx(compared["ledger_usd"], rel=EXACT)
     print(f"bill: {compared}")
+
+
+def asked(client: MeterClient, run_id: str, workers: int) -> bool:
+    """Whether the meter has taken the wish: the run trains."""
+    try:
+        client.resize(run_id, workers)
+    except MeterRefused as refused:
+        assert refused.status == 409, refused
+        return False
+    return True
+
+
+def sizes(client: MeterClient, run_id: str) -> list[int]:
+    told = client.events(run_id, kinds=("generation",))
+    return [len(event.facts["workers"]) for event in told]
 
 
 def billed(meter: dict[str, str], run_id: str, url: str, home: Path) -> Any:

@@ -1,4 +1,4 @@
-"""`tally logs`, `tally resume` and `tally compare` on Kubeflow's runs."""
+"""`tally logs`, `tally resume`, `tally resize` and `tally compare` on Kubeflow's runs."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ from helpers.contract.recordings import FAILURE
 from helpers.contract.replay import Replay
 from helpers.metered_runs import HOUR, NOON, life, node, run
 from helpers.served_meter import served_meter, token_of
+from tally.costing.quotes import GANG, RESIZE_ASKED, RunEvent
 from tally.runs.kubeflow import retrying
 
 pytestmark = pytest.mark.slow
@@ -138,6 +139,31 @@ def test_runs_of_a_cluster_are_compared_with_the_meters_bills(
         for one in said["runs"]:
             assert one["metrics"] == {"test_accuracy": 0.9}
             assert one["bill"]["total_usd"] == float(meter.ledger.bill(one["id"]).total_usd)
+
+
+def test_a_run_is_resized_from_outside_by_who_may_update_its_workflow(
+    run_tally, replay: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "meter"
+    folder.mkdir()
+    assert run_tally("submit", "cnn").code == 0
+    (run_id,) = replay.runs
+    with served_meter(folder, monkeypatch) as meter:
+        (folder / "token").write_text(token_of("kubeflow", "default-editor"))
+        monkeypatch.setenv("TALLY_METER_URL", meter.url)
+        monkeypatch.setenv("TALLY_METER_TOKEN_FILE", str(folder / "token"))
+        meter.ledger.put_new_runs([run(run_id, team="kubeflow")])
+        whose = {"run_id": run_id, "namespace": "kubeflow", "step": "train"}
+        facts = {"workers": 1, "max_workers": 3}
+        meter.ledger.write_events([RunEvent(at_microseconds=1, kind=GANG, facts=facts, **whose)])
+        meter.reviews.may = {("kubeflow", "update", "kubeflow")}
+        refused = run_tally("resize", run_id[:8], "4")
+        assert refused.code == 2 and 'SET="max_workers=4"' in refused.err
+        done = run_tally("resize", run_id[:8], "3")
+        assert done.code == 0, done.err
+        assert done.out.startswith(f"asked {run_id} for 3 workers; `make watch RUN={run_id}`")
+        (wish,) = meter.ledger.events(run_id, "kubeflow", (RESIZE_ASKED,))
+        assert (wish.facts["workers"], wish.facts["by"]) == (3, "kubeflow/default-editor")
 
 
 def test_without_a_meter_there_is_nothing_to_compare(run_tally, failed: str) -> None:

@@ -60,11 +60,13 @@ def begin(run: Conducted, **environment: str) -> None:
     apply(run.cluster, pod, run.namespace)
 
 
-def settings_of_meter(cluster: Cluster, url: str, folder: Path) -> dict[str, str]:
-    """TALLY_METER_URL and the token of a conductor, as a user of this machine has them."""
-    account = f"{path_of('ServiceAccount', RUNS)}/tally-conductor/token"
+def settings_of_meter(
+    cluster: Cluster, url: str, folder: Path, account: str = "tally-conductor"
+) -> dict[str, str]:
+    """TALLY_METER_URL and the token of an account, as a user of this machine has them."""
+    path = f"{path_of('ServiceAccount', RUNS)}/{account}/token"
     body = {"spec": {"audiences": ["tally-meter"], "expirationSeconds": 3600}}
-    token: dict[str, Any] = cluster.request("POST", account, body)
+    token: dict[str, Any] = cluster.request("POST", path, body)
     (folder / "meter-token").write_text(token["status"]["token"])
     return {"TALLY_METER_URL": url, "TALLY_METER_TOKEN_FILE": str(folder / "meter-token")}
 
