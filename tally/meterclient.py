@@ -93,6 +93,10 @@ class MeterClient:
             )
         return found[0]
 
+    def run(self, run_id: str, namespace: str = "") -> RunRecord:
+        """A run's record: what was measured of it, its state as the meter saw it."""
+        return documents.run_of(self._get(_path(run_id, "", namespace), "run"))
+
     def bill(self, run_id: str, namespace: str = "", *, seconds: float = SECONDS) -> Bill:
         """A run's bill."""
         found = self.http.answer("GET", _path(run_id, "bill", namespace), None, "bill", seconds)
@@ -167,4 +171,4 @@ class MeterClient:
 def _path(run_id: str, what: str, namespace: str = "", **further: object) -> str:
     asked = {"namespace": namespace, **further}
     query = urlencode({name: value for name, value in asked.items() if value})
-    return f"v1/runs/{quoted(run_id, safe='')}/{what}{'?' if query else ''}{query}"
+    return f"v1/runs/{quoted(run_id, safe='')}{what and '/'}{what}{'?' if query else ''}{query}"

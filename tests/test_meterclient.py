@@ -71,6 +71,7 @@ def test_everything_comes_back_as_the_ledger_has_it(meter: Meter, token_file: Pa
     assert client.events(RUN) == meter.ledger.events(RUN) == [event]
     assert sorted(map(str, client.usage(RUN))) == sorted(map(str, meter.ledger.usage([RUN])))
     assert client.runs() == [(meter.ledger.run(RUN), meter.ledger.bill(RUN))]
+    assert client.run(RUN) == meter.ledger.run(RUN)
     assert {line.phase: line.seconds for line in client.bill(RUN).lines}["restart"] == 10
 
 

@@ -1,7 +1,7 @@
 """/v1: runs, their usage, quotes, bills and events, for whoever may see their namespace.
 
     GET  /v1/runs[?since=&limit=&bills=]           newest first, each with its bill unless bills=0
-    GET  /v1/runs/{run}/usage|quote|bill|events[?namespace=]   the caller's own, else the only one
+    GET  /v1/runs/{run}[/usage|quote|bill|events][?namespace=]   the caller's own, else the only one
     GET  /v1/lives?pipeline=[&namespace=&since=]   what its pods used, the caller's namespace's
     POST /v1/runs/{run}/usage|quote|events         the caller's own, with an Idempotency-Key;
                                                    taking.py, rates.py
@@ -43,6 +43,7 @@ def routes() -> list[web.RouteDef]:
     return [
         web.get("/v1/runs", _runs),
         web.get("/v1/lives", _lives),
+        web.get("/v1/runs/{run}", _read(_run)),
         web.get("/v1/runs/{run}/usage", _read(_usage)),
         web.get("/v1/runs/{run}/quote", _read(_quote)),
         web.get("/v1/runs/{run}/bill", _read(_bill)),
@@ -144,6 +145,12 @@ def _post(
         return answer(request, **facts)
 
     return handler
+
+
+def _run(ledger: Ledger, run_id: str, namespace: str) -> Json:
+    if (found := ledger.run(run_id, namespace)) is None:  # only pods of it so far
+        raise _no_run(run_id)
+    return {"run": documents.run_document(found)}
 
 
 def _usage(ledger: Ledger, run_id: str, namespace: str) -> Json:

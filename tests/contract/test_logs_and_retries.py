@@ -124,10 +124,11 @@ def test_runs_of_a_cluster_are_compared_with_the_meters_bills(
         (folder / "token").write_text(token_of("team-a"))
         monkeypatch.setenv("TALLY_METER_URL", meter.url)
         monkeypatch.setenv("TALLY_METER_TOKEN_FILE", str(folder / "token"))
+        measured = {"test_accuracy": 0.9, "test_loss": 0.4, "macro_f1": 0.8}
         for epochs in ("2", "3"):
             replay.created = lambda server: meter.ledger.put_new_runs([
                 run(list(server.runs)[-1], state="succeeded", ended_at_microseconds=NOON,
-                    metrics={"test_accuracy": 0.9})
+                    metrics=measured)
             ])  # fmt: skip
             assert run_tally("submit", "cnn", "--set", f"epochs={epochs}").code == 0
             run_id = list(replay.runs)[-1]
@@ -137,7 +138,7 @@ def test_runs_of_a_cluster_are_compared_with_the_meters_bills(
         said = json.loads(done.out)
         assert said["differing"] == ["epochs"]
         for one in said["runs"]:
-            assert one["metrics"] == {"test_accuracy": 0.9}
+            assert one["metrics"] == measured
             assert one["bill"]["total_usd"] == float(meter.ledger.bill(one["id"]).total_usd)
 
 
@@ -169,4 +170,4 @@ def test_a_run_is_resized_from_outside_by_who_may_update_its_workflow(
 def test_without_a_meter_there_is_nothing_to_compare(run_tally, failed: str) -> None:
     done = run_tally("compare", f"{failed},{failed}")
     assert done.code == 2
-    assert "expected a meter that knows it, got none; set TALLY_METER_URL" in done.err
+    assert "TALLY_METER_URL: expected the address of the cluster's meter" in done.err

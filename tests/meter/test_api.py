@@ -96,11 +96,11 @@ def test_runs_since_a_time_and_only_so_many(meter: Meter) -> None:
         assert status == 400 and bad.partition("=")[0] in answer["error"]
 
 
-@pytest.mark.parametrize("what", ["usage", "quote", "bill", "events"])
+@pytest.mark.parametrize("what", ["", "/usage", "/quote", "/bill", "/events"])
 def test_a_run_of_another_namespace_is_refused(meter: Meter, what: str) -> None:
-    status, answer = meter.ask("GET", f"/v1/runs/run-b/{what}")
+    status, answer = meter.ask("GET", f"/v1/runs/run-b{what}")
     assert status == 403 and "run-b" not in answer["error"] and "team-b" not in answer["error"]
-    assert meter.ask("GET", f"/v1/runs/run-x/{what}")[0] == 404
+    assert meter.ask("GET", f"/v1/runs/run-x{what}")[0] == 404
 
 
 def test_posting_to_a_run_of_another_namespace_changes_nothing(meter: Meter) -> None:
@@ -131,7 +131,8 @@ def test_a_label_on_another_namespaces_pod_gives_no_access(meter: Meter) -> None
 def test_a_run_without_a_record_is_each_namespaces_that_has_a_pod_of_it(meter: Meter) -> None:
     meter.ledger.write_usage(life("new", START, None, run_id="run-new"))
     assert meter.ask("GET", "/v1/runs/run-new/usage")[0] == 200
-    assert meter.ask("GET", "/v1/runs/run-new/bill")[0] == 404  # it has none yet
+    for what in ("", "/bill"):
+        assert meter.ask("GET", f"/v1/runs/run-new{what}")[0] == 404  # it has none yet
     body = {"events": [{"at_microseconds": NOON, "kind": "note"}]}
     assert meter.ask("POST", "/v1/runs/run-new/events", body=body)[0] == 200
     meter.ledger.write_usage(life("other", START, None, run_id="run-new", namespace="team-b"))

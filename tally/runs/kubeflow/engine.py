@@ -1,7 +1,7 @@
 """A cluster's runs, as every engine has them."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -69,7 +69,7 @@ class Kubeflow:
         asks it for them."""
         connection = connect()
         run_id = str(find_run(connection, run)["run_id"])
-        _meter(run_id).resize(run_id, workers, machine_type, connection.settings.pods_namespace)
+        _meter().resize(run_id, workers, machine_type, connection.settings.pods_namespace)
         on = f" on {machine_type}" if machine_type else ""
         watching = f"`make watch RUN={run_id}` shows what it does"
         return f"asked {run_id} for {workers} workers{on}; {watching}"
@@ -91,26 +91,21 @@ class Kubeflow:
         connection = connect()
         found = whole_run(connection, run)
         run_id = str(found["run_id"])
-        bill, end = _meter(run_id).bill(run_id), outcome(found)
-        began = datetime.fromisoformat(str(found.get("created_at") or "1970-01-01T00:00:00Z"))
-        record = RunRecord(
-            id=run_id,
-            pipeline=bill.pipeline,
+        meter = _meter()
+        end = outcome(found)
+        record = replace(
+            meter.run(run_id),
             state=_STATES[end.state] if end else "running",
-            created_at_microseconds=round(began.timestamp() * 1e6),
-            value_of_hour_usd=bill.value_of_hour_usd,
-            engine="cluster",
-            attempt=bill.attempts,
             spec=dict((found.get("runtime_config") or {}).get("parameters") or {}),
-            metrics={} if bill.test_accuracy is None else {"test_accuracy": bill.test_accuracy},
         )
-        return record, bill
+        return record, meter.bill(run_id)
 
 
-def _meter(run_id: str) -> MeterClient:
+def _meter() -> MeterClient:
     meter = MeterClient.from_environment()
     if meter is None:
         raise SpecError(
-            f"run {run_id}: expected a meter that knows it, got none; set TALLY_METER_URL"
+            "TALLY_METER_URL: expected the address of the cluster's meter, which knows its runs, "
+            "got none; set it"
         )
     return meter
