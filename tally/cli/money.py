@@ -139,13 +139,12 @@ def export(
 def report(
     run: RunArgument,
     out: Annotated[Path | None, typer.Option(help="where to write the page")] = None,
+    engine: EngineOption = "",
 ) -> None:
     """Write one self-contained HTML page: learning curve, money, confusion matrix, throughput."""
-    from tally.costing.ledger import open_ledger
-    from tally.runs.listing import find, page
+    from tally.runs.engines import engine_with
 
-    ledger = open_ledger()
-    print(page(ledger, find(ledger, run), out))
+    print(engine_with(engine, run).report(run, out))
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Runs side by side: what differs in what was asked, and what came of it."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,6 @@ from tally.reports import words
 
 SCHEMA = 1
 Row = tuple[RunRecord, Bill]
-_HIGHER_IS_BETTER = ("accuracy", "f1")
 
 
 def compare(rows: Sequence[Row]) -> Table:
@@ -36,8 +36,8 @@ def compare(rows: Sequence[Row]) -> Table:
         table.add_row(Text(name, style=style), *cells)
     table.add_section()
     for name, numbers in _metrics(rows).items():
-        higher = any(word in name for word in _HIGHER_IS_BETTER)
-        cells = _figures(numbers, words.percent, max) if higher else _figures(numbers, _four, min)
+        best = max if words.is_share(name) else min
+        cells = _figures(numbers, functools.partial(words.measured, name), best)
         table.add_row(Text(name), *cells)
     table.add_section()
     for name, numbers, shown in _costs(rows):
@@ -131,7 +131,3 @@ def _figures(
 
 def _differs(values: Sequence[Any]) -> bool:
     return any(value != values[0] for value in values[1:])
-
-
-def _four(number: float) -> str:
-    return f"{number:.4g}"

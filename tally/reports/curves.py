@@ -31,7 +31,7 @@ def learning(history: History, evaluation: Mapping[str, object] | None) -> list[
         ended = max([epoch.number * per_epoch for epoch in history.epochs], default=0.0)
         high = (history.total or max(highest, ended)) / per_epoch
         axis = plot.x_axis(high, most=min(10, max(1, round(high))))
-        label = f"epochs, of {words.count(per_epoch)} examples each"
+        label = f"epochs, of {words.count(per_epoch)} examples each" if per_epoch > 1 else "epochs"
     else:
         axis = plot.x_axis(history.total or highest)
         label = "examples"
@@ -110,13 +110,14 @@ def _done_again(history: History, x: Scale) -> tuple[Band, ...]:
 
 
 def _examples_per_epoch(history: History) -> float | None:
-    """Examples in an epoch: said by prepare, else seen over the epochs that ended."""
+    """Examples in an epoch: said by prepare, else seen over the epochs that ended; 1.0 where
+    nothing tells, so that epochs are counted. None where none ended."""
     said = history.facts.get("train_examples")
     if isinstance(said, int) and said > 0:
         return float(said)
     if history.epochs and history.samples:
         return max(s.done for s in history.samples) / history.epochs[-1].number or None
-    return None
+    return 1.0 if history.epochs else None
 
 
 def _finite(value: object) -> float | None:

@@ -34,6 +34,7 @@ def write_report(
     evaluation: Mapping[str, Any] | None,
     path: Path,
     quote: Quote | None = None,
+    left_out: str = "",
 ) -> None:
     """Write the report to `path`, whole or not at all.
 
@@ -44,11 +45,12 @@ def write_report(
         evaluation: as `tally.evaluation.metrics.classification` makes it; None without one.
         path: of the HTML file; its folder is made if missing.
         quote: that the run had; None without one.
+        left_out: what the page cannot show, and where that is; "" where everything is at hand.
 
     Raises:
         RunError: the disk is full.
     """
-    page = report_html(run, bill, events, evaluation, quote)
+    page = report_html(run, bill, events, evaluation, quote, left_out)
     with atomic_file(path) as file:
         file.write(page.encode())
 
@@ -59,6 +61,7 @@ def report_html(
     events: Iterable[Mapping[str, Any]],
     evaluation: Mapping[str, Any] | None,
     quote: Quote | None = None,
+    left_out: str = "",
 ) -> str:
     """The report as text; the arguments are those of `write_report`."""
     known = list(events)
@@ -71,6 +74,8 @@ def report_html(
         money=laid_out,
         quote=quote.document if quote and "rows" in quote.document else None,
         compared=against(quote, bill) if quote else "",
+        left_out=left_out,
+        measured=[(name, words.measured(name, value)) for name, value in run.metrics.items()],
         evaluation=evaluation,
         matrix=confusion.lay_out(evaluation) if evaluation else None,
         judged=judged.lay_out(evaluation) if evaluation else None,
@@ -129,7 +134,9 @@ def _figures(
     own = bill.platform_seconds
     platform = f"{words.duration(own)} of it the platform's own" if own else ""
     accuracy = "–" if bill.test_accuracy is None else words.percent(bill.test_accuracy)
-    tested = f"{words.count(evaluation['count'])} test examples" if evaluation else "not evaluated"
+    tested = "not evaluated" if bill.test_accuracy is None else "on the test split"
+    if evaluation:
+        tested = f"{words.count(evaluation['count'])} test examples"
     speed = f"{words.count(history.median(rates))} examples a second" if rates else attempts
     return [
         Figure("Test accuracy", accuracy, tested),

@@ -55,6 +55,17 @@ def short(number: float) -> str:
     return f"{number:.4g}"
 
 
+def is_share(measure: str) -> bool:
+    """Whether what evaluate measures under this name is a share of what is right: the more the
+    better."""
+    return "accuracy" in measure or "f1" in measure
+
+
+def measured(measure: str, value: float) -> str:
+    """What evaluate measured: a share in percent, a loss in four figures."""
+    return percent(value) if is_share(measure) else f"{value:.4g}"
+
+
 def percent(share: float, decimals: int = 1) -> str:
     """`98.6 %` of a share in 0..1; never rounded up to 100 % or down to 0 %."""
     text = f"{100 * share:.{decimals}f}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from tally.costing.bill import Bill
@@ -58,6 +59,9 @@ class Engine(Protocol):
 
     def facts(self, run: str) -> tuple[RunRecord, Bill]:
         """What a run was asked for and has come to, and its bill."""
+
+    def report(self, run: str, out: Path | None) -> Path:
+        """Write a run's HTML page, into its folder on this machine without `out`; where it is."""
 
 
 def engine_of(choice: str) -> Engine:

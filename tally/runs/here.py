@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from rich.console import Console
 
@@ -81,6 +82,11 @@ class Here:
         ledger = open_ledger()
         record = listing.find(ledger, run)
         return record, ledger.bill(record.id, record.namespace)
+
+    def report(self, run: str, out: Path | None) -> Path:
+        """As Engine."""
+        ledger = open_ledger()
+        return listing.page(ledger, listing.find(ledger, run), out)
 
 
 def tell(ended: local.Ended, as_json: bool) -> int:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 
+from tally import storage
 from tally.costing.bill import Bill
 from tally.costing.runs import RunRecord, State
 from tally.errors import SpecError
@@ -99,6 +101,18 @@ class Kubeflow:
             spec=dict((found.get("runtime_config") or {}).get("parameters") or {}),
         )
         return record, meter.bill(run_id)
+
+    def report(self, run: str, out: Path | None) -> Path:
+        """As Engine, of what the meter has; the page says what it lacks."""
+        from tally.reports.report import write_report
+        from tally.reports.told import NOT_TOLD, events_of
+
+        (record, bill), meter = self.facts(run), _meter()
+        named = record.id, record.namespace
+        path = out or storage.run_folder(record.id) / "report.html"
+        events = events_of(meter.events(*named), meter.usage(*named))
+        write_report(record, bill, events, None, path, meter.quote(*named), NOT_TOLD)
+        return path
 
 
 def _meter() -> MeterClient:
