@@ -50,6 +50,9 @@ def bill(
     ] = "30d",
 ) -> None:
     """What a run used, by step and phase, and what that cost; with --by, who pays for what."""
+    from tally.costing.chargeback import parse_by
+    from tally.costing.charged import charged as charged_of
+    from tally.costing.days import window
     from tally.costing.ledger import open_ledger
     from tally.reports.text import bill_table
     from tally.runs import bills, charged, prometheus_bill
@@ -62,9 +65,10 @@ def bill(
         _print_shown(prometheus_bill.compare(ledger, run, prometheus, within), as_csv, as_json)
         return
     if by or as_csv:
-        run_id = find(ledger, run).id if run else ""
-        names = by or "step,phase"
-        _print_shown(charged.by(ledger, names, since, until, run_id), as_csv, as_json)
+        key = find(ledger, run).key if run else None
+        names = parse_by(by or "step,phase")
+        found = charged_of(ledger, *window(since, until), key)
+        _print_shown(charged.by(found, names), as_csv, as_json)
         return
     made = bills.bill_of(ledger, run)
     if as_json:
@@ -126,12 +130,15 @@ def export(
     until: UntilOption = "",
 ) -> None:
     """Write all charges, and what of nodes was idle, as a file for FinOps tools."""
+    from tally.costing.charged import charged as charged_of
+    from tally.costing.days import window
     from tally.costing.ledger import open_ledger
     from tally.runs import charged
 
     if form != "focus":
         raise SpecError(f'FORMAT: expected focus, got "{form}"; pass FORMAT=focus')
-    rows = charged.write_focus(open_ledger(), since, until, out)
+    found = charged_of(open_ledger(), *window(since, until))
+    rows = charged.write_focus(found, since, until, out)
     print(f"{out}: {rows} rows")
 
 

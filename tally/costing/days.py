@@ -4,6 +4,7 @@ What lasts over midnight (UTC) is cut there by time, and amounts are differences
 cut: however parts are grouped, the groups add up to the charges to the last digit.
 """
 
+import datetime
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -38,6 +39,22 @@ class Part:
     billed_microseconds: int
     hardware_usd: Decimal
     software_usd: Decimal
+
+
+@dataclass(frozen=True)
+class Charged:
+    """What was charged.
+
+    Attributes:
+        charges: cut to days.
+        accounts: of nodes, each with the begin (microseconds UTC) of its day.
+        whole: False where nodes are left out, and namespaces too, since whoever asked may not read
+            them.
+    """
+
+    charges: list[Charge]
+    accounts: list[tuple[int, NodeAccount]]
+    whole: bool = True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -157,3 +174,32 @@ def refuse_unpriced(charges: Iterable[Charge], accounts: Iterable[NodeAccount]) 
             f"bill: expected a price of machine type {', '.join(names)}, got none in the "
             f"catalogue; write machine_types.{names[0]} into the file of TALLY_MACHINES"
         )
+
+
+def window(since: str, until: str) -> tuple[int, int | None]:
+    """From when to when, in microseconds UTC: the begins of two days.
+
+    Args:
+        since, until: YYYY-MM-DD; "" for the first day that there is, and until now.
+
+    Raises:
+        SpecError: no date, or no time between them.
+    """
+    begin = _midnight("SINCE", since) if since else 0
+    end = _midnight("UNTIL", until) if until else None
+    if since and end is not None and end <= begin:
+        raise SpecError(
+            f"UNTIL: expected a day after SINCE={since}, got {until}; the day UNTIL is not "
+            "charged any more: pass the day after the last"
+        )
+    return begin, end
+
+
+def _midnight(name: str, text: str) -> int:
+    try:
+        day = datetime.datetime.strptime(text.strip(), "%Y-%m-%d").replace(tzinfo=datetime.UTC)
+    except ValueError as error:
+        raise SpecError(
+            f'{name}: expected a day like 2026-11-01 (UTC), got "{text}"; pass {name}=2026-11-01'
+        ) from error
+    return int(day.timestamp()) * 1_000_000

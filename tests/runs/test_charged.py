@@ -12,10 +12,12 @@ import pytest
 from helpers.command import tally
 from helpers.costing.cluster_rows import NOVEMBER_END, node, pod
 from helpers.costing.histories import HOUR, record, row
+from tally.costing import charged as costing
 from tally.costing.chargeback import chargeback, total
+from tally.costing.days import Charged, window
 from tally.costing.ledger import Ledger, open_ledger
 from tally.errors import SpecError
-from tally.runs.charged import charged, write_focus
+from tally.runs.charged import write_focus
 
 pytestmark = pytest.mark.exact
 
@@ -49,6 +51,11 @@ def ledger(tally_home: Path) -> Iterator[Ledger]:
             ]
         )  # fmt: skip
         yield opened
+
+
+def charged(ledger: Ledger, since: str = "", until: str = "", run_id: str = "") -> Charged:
+    record = ledger.run(run_id) if run_id else None
+    return costing.charged(ledger, *window(since, until), record and record.key)
 
 
 def invoice(usd_per_hour: str) -> Decimal:
@@ -136,7 +143,7 @@ def test_a_period_without_charges_is_refused_and_the_file_stays(
     out = tmp_path / "focus.csv"
     out.write_text("before")
     with pytest.raises(SpecError, match=says):
-        write_focus(ledger, since, until, out)
+        write_focus(charged(ledger, since, until), since, until, out)
     assert out.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["focus.csv"]
 
