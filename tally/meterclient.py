@@ -7,13 +7,14 @@ import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 from urllib.parse import quote as quoted
 from urllib.parse import urlencode
 
 from tally.costing import documents
 from tally.costing.bill import Bill
+from tally.costing.days import Charged
 from tally.costing.lives import Life
 from tally.costing.quotes import Quote, RunEvent
 from tally.costing.runs import RunRecord
@@ -77,6 +78,37 @@ class MeterClient:
         path = f"v1/lives?{urlencode({name: value for name, value in asked.items() if value})}"
         found = self.http.answer("GET", path, None, "lives", seconds)
         return [documents.life_of(row) for row in found]
+
+    def charged(
+        self, since: int = 0, until: int | None = None, run_id: str = "", namespace: str = "",
+        *, page_rows: int | None = None,
+    ) -> Charged:  # fmt: skip
+        """What was charged to those whose runs this account may list, on the days that a time
+        touches; whole with nodes where it may read everything.
+
+        Args:
+            since, until: microseconds UTC, midnights; None for all that there is.
+            run_id: whose charges alone, without nodes; "" for all.
+            namespace: of the run.
+            page_rows: how many at once; None for as many as the meter gives.
+        """
+        fixed = {"until": until, "run": run_id, "namespace": namespace, "limit": page_rows}
+        found, here = Charged([], []), (since, "")
+        while True:
+            asked = {"since": here[0], "after": here[1], **fixed}
+            query = urlencode({n: value for n, value in asked.items() if value not in (None, "")})
+            page = self.http.answer("GET", f"v1/charges?{query}", None, "page", LISTING_SECONDS)
+            found.charges.extend(map(documents.charge_of, page["charges"]))
+            found.accounts.extend(map(documents.account_of, page["accounts"]))
+            if page["next"] is None:
+                return replace(found, whole=bool(page["whole"]))
+            there = int(page["next"]["since"]), str(page["next"]["after"])
+            if there <= here:
+                raise SpecError(
+                    f"the meter's answer: expected a page after {here}, got one of {there}; "
+                    "look at the meter's log"
+                )
+            here = there
 
     def find(self, text: str) -> str:
         """The id of the one run whose id begins or ends with `text`, 6 characters or more of it."""

@@ -2,6 +2,8 @@
 
     GET  /v1/runs[?since=&limit=&bills=]           newest first, each with its bill unless bills=0
     GET  /v1/runs/{run}[/usage|quote|bill|events][?namespace=]   the caller's own, else the only one
+    GET  /v1/charges[?since=&until=&run=&namespace=&after=&limit=]   a page of what was charged,
+                                                   charging.py
     GET  /v1/lives?pipeline=[&namespace=&since=]   what its pods used, the caller's namespace's
     POST /v1/runs/{run}/usage|quote|events         the caller's own, with an Idempotency-Key;
                                                    taking.py, rates.py
@@ -24,7 +26,7 @@ from tally.costing import documents
 from tally.costing.ledger import Ledger
 from tally.costing.past_lives import past_lives
 from tally.costing.runs import RunRecord
-from tally.meter import bodies, taking, wishes
+from tally.meter import bodies, charging, taking, wishes
 from tally.meter.access import SERVED, caller_of, namespace_of
 from tally.meter.answers import Refusal, answer, asked_schema
 from tally.meter.taking import OwnRun
@@ -42,6 +44,7 @@ def routes() -> list[web.RouteDef]:
     """Of /v1."""
     return [
         web.get("/v1/runs", _runs),
+        web.get("/v1/charges", _charges),
         web.get("/v1/lives", _lives),
         web.get("/v1/runs/{run}", _read(_run)),
         web.get("/v1/runs/{run}/usage", _read(_usage)),
@@ -90,6 +93,28 @@ async def _lives(request: web.Request) -> web.Response:
         await served.permission.require(caller, namespace)
     found = await served.blocking.call(past_lives, served.ledger, pipeline, namespace, since)
     return answer(request, lives=[documents.life_document(life) for life in found])
+
+
+async def _charges(request: web.Request) -> web.Response:
+    caller = await caller_of(request)
+    served = request.app[SERVED]
+    asked_schema(request)
+    run = None
+    if run_id := request.query.get("run", ""):
+        if not _RUN.fullmatch(run_id):
+            raise _no_run(run_id)
+        namespace = await namespace_of(served, caller, run_id, _namespace(request))
+        if namespace is None:
+            raise _no_run(run_id)
+        run = namespace, run_id
+    asked = charging.Asked(
+        since=_number(request, "since", 0, 2**52),
+        until=_number(request, "until", 2**52, 2**52),
+        run=run,
+        after=request.query.get("after", ""),
+        limit=max(1, _number(request, "limit", charging.MOST_ROWS, charging.MOST_ROWS)),
+    )
+    return answer(request, page=await charging.page(served, caller, asked))
 
 
 def _read(
