@@ -1,6 +1,7 @@
 """Commands about money: bills, who pays, reports, exports."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ from tally.cli.options import (
 from tally.errors import SpecError
 
 if TYPE_CHECKING:
+    from tally.costing.days import Charged
     from tally.reports.chargeback_text import Shown
 
 app = typer.Typer()
@@ -36,6 +38,7 @@ def bill(
     as_json: JsonOption = False,
     since: SinceOption = "",
     until: UntilOption = "",
+    engine: EngineOption = "",
     prometheus: Annotated[
         str,
         typer.Option(
@@ -51,26 +54,25 @@ def bill(
 ) -> None:
     """What a run used, by step and phase, and what that cost; with --by, who pays for what."""
     from tally.costing.chargeback import parse_by
-    from tally.costing.charged import charged as charged_of
-    from tally.costing.days import window
     from tally.costing.ledger import open_ledger
     from tally.reports.text import bill_table
-    from tally.runs import bills, charged, prometheus_bill
-    from tally.runs.listing import find
+    from tally.runs import charged, prometheus_bill
+    from tally.runs.engines import engine_of, engine_with
 
     if not run and not by:
         raise SpecError("bill: expected a run, or names to group by, got neither; pass RUN or BY")
-    ledger = open_ledger()
     if prometheus and not by:
-        _print_shown(prometheus_bill.compare(ledger, run, prometheus, within), as_csv, as_json)
+        compared = prometheus_bill.compare(open_ledger(), run, prometheus, within)
+        _print_shown(compared, as_csv, as_json)
         return
     if by or as_csv:
-        key = find(ledger, run).key if run else None
         names = parse_by(by or "step,phase")
-        found = charged_of(ledger, *window(since, until), key)
+        asked_of = engine_with(engine, run) if run else engine_of(engine)
+        found = asked_of.charged(since, until, run)
+        _say_what_is_left_out(found)
         _print_shown(charged.by(found, names), as_csv, as_json)
         return
-    made = bills.bill_of(ledger, run)
+    made = engine_with(engine, run).bill(run)
     if as_json:
         print(json.dumps(made.as_json()))
     else:
@@ -128,16 +130,16 @@ def export(
     ),
     since: SinceOption = "",
     until: UntilOption = "",
+    engine: EngineOption = "",
 ) -> None:
     """Write all charges, and what of nodes was idle, as a file for FinOps tools."""
-    from tally.costing.charged import charged as charged_of
-    from tally.costing.days import window
-    from tally.costing.ledger import open_ledger
     from tally.runs import charged
+    from tally.runs.engines import engine_of
 
     if form != "focus":
         raise SpecError(f'FORMAT: expected focus, got "{form}"; pass FORMAT=focus')
-    found = charged_of(open_ledger(), *window(since, until))
+    found = engine_of(engine).charged(since, until)
+    _say_what_is_left_out(found)
     rows = charged.write_focus(found, since, until, out)
     print(f"{out}: {rows} rows")
 
@@ -172,6 +174,13 @@ def compare(
         print(json.dumps(comparison.compare_json(pairs)))
     else:
         Console().print(comparison.compare(pairs))
+
+
+def _say_what_is_left_out(found: "Charged") -> None:
+    from tally.runs.charged import LEFT_OUT
+
+    if not found.whole:
+        print(LEFT_OUT, file=sys.stderr)
 
 
 def _print_shown(shown: "Shown", as_csv: bool, as_json: bool) -> None:

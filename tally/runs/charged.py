@@ -11,6 +11,11 @@ from tally.errors import SpecError
 from tally.machines import catalogue
 from tally.reports.chargeback_text import Shown, show_chargeback
 
+LEFT_OUT = (
+    "left out: idle, overhead and namespaces whose runs you may not list; only service accounts of "
+    "the meter's namespace, and of those in its TALLY_METER_READERS, may read all"
+)
+
 
 def by(found: Charged, names: tuple[str, ...]) -> Shown:
     """Who pays for it, by these of chargeback.NAMES."""

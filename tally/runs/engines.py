@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tally.costing.bill import Bill
+from tally.costing.days import Charged
 from tally.costing.runs import RunRecord
 from tally.errors import SpecError
 from tally.runs.consent import Consent
@@ -59,6 +60,17 @@ class Engine(Protocol):
 
     def facts(self, run: str) -> tuple[RunRecord, Bill]:
         """What a run was asked for and has come to, and its bill."""
+
+    def bill(self, run: str) -> Bill:
+        """A run's bill."""
+
+    def charged(self, since: str, until: str, run: str = "") -> Charged:
+        """What all runs, or one, were charged, and what of the nodes nobody held.
+
+        Args:
+            since, until: days, YYYY-MM-DD, UTC; "" for the first that there is, and until now.
+            run: whose charges alone, without nodes; "" for all.
+        """
 
     def report(self, run: str, out: Path | None) -> Path:
         """Write a run's HTML page, into its folder on this machine without `out`; where it is."""

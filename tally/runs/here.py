@@ -9,9 +9,11 @@ from rich.console import Console
 
 from tally import storage
 from tally.costing.bill import Bill
+from tally.costing.charged import charged
+from tally.costing.days import Charged, window
 from tally.costing.ledger import open_ledger
 from tally.costing.runs import RunRecord
-from tally.runs import following, listing, local
+from tally.runs import bills, following, listing, local
 from tally.runs.consent import Consent
 from tally.runs.engines import Listing
 
@@ -82,6 +84,16 @@ class Here:
         ledger = open_ledger()
         record = listing.find(ledger, run)
         return record, ledger.bill(record.id, record.namespace)
+
+    def bill(self, run: str) -> Bill:
+        """As Engine; where the ledger has no such run, the meter's."""
+        return bills.bill_of(open_ledger(), run)
+
+    def charged(self, since: str, until: str, run: str = "") -> Charged:
+        """As Engine."""
+        ledger = open_ledger()
+        key = listing.find(ledger, run).key if run else None
+        return charged(ledger, *window(since, until), key)
 
     def report(self, run: str, out: Path | None) -> Path:
         """As Engine."""

@@ -1,13 +1,17 @@
 """`tally report`, `bill --by` and `export` on Kubeflow's runs, from a real meter."""
 
+import csv
+import io
+import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from helpers.contract.replay import Replay
-from helpers.metered_runs import HOUR, NOON, life, node, run
-from helpers.served_meter import Meter, served_meter, token_of
+from helpers.metered_runs import HOUR, NOON, life, node, pod, run
+from helpers.served_meter import OWN, Meter, served_meter, token_of
 from tally.costing.quotes import RunEvent
 
 pytestmark = pytest.mark.slow
@@ -63,3 +67,79 @@ def test_a_runs_page_is_made_of_what_the_meter_has(
         assert words in page
     total = meter.ledger.bill(run_id).total_usd
     assert f"${total:.2f}" in page
+
+
+@pytest.fixture
+def as_reader(meter: Meter, tmp_path: Path) -> None:
+    """The commands' token is of the meter's own namespace, which may read everything."""
+    (tmp_path / "meter" / "token").write_text(token_of(OWN))
+
+
+def test_who_pays_is_asked_of_the_meter_and_what_is_left_out_is_said(
+    run_tally, meter: Meter, run_id: str
+) -> None:
+    other = {"run_id": "run-b", "namespace": "team-b", "team": "team-b"}
+    meter.ledger.write_usage(life("pod-b", NOON - HOUR, NOON, **other))
+    done = run_tally("bill", "--by", "team,month", "--json")
+    assert done.code == 0, done.err
+    (line,) = done.err.splitlines()
+    assert line.startswith("left out: idle, overhead and namespaces")
+    said = json.loads(done.out)
+    (row,) = said["lines"]
+    assert (row["team"], row["month"], row["kind"]) == ("team-a", "2024-10", "workload")
+    bill = meter.ledger.bill(run_id)
+    assert row["hardware_usd"] == float(bill.hardware_usd) > 0
+    later = run_tally("bill", "--by", "team", "--since", "2024-10-05", "--json")
+    assert json.loads(later.out)["lines"] == []
+
+
+@pytest.mark.usefixtures("as_reader")
+def test_a_reader_sees_all_and_a_runs_lines_need_no_nodes(
+    run_tally, meter: Meter, run_id: str
+) -> None:
+    done = run_tally("bill", "--by", "team", "--csv")
+    assert (done.code, done.err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    assert [(row["team"], row["kind"]) for row in rows] == [
+        ("", "idle"), ("", "overhead"), ("team-a", "workload"),
+    ]  # fmt: skip
+    told = json.loads(run_tally("bill", run_id[:8], "--json").out)
+    assert told["total_usd"] == float(meter.ledger.bill(run_id).total_usd)
+    own = run_tally("bill", run_id[:8], "--csv")
+    assert (own.code, own.err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(own.out)))
+    bill = meter.ledger.bill(run_id)
+    assert {(row["step"], row["phase"]): Decimal(row["hardware_usd"]) for row in rows} == {
+        (line.step, line.phase): line.hardware_usd for line in bill.lines
+    }
+
+
+@pytest.mark.usefixtures("as_reader")
+def test_the_export_adds_up_and_an_empty_one_is_refused(
+    run_tally, meter: Meter, run_id: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "focus.csv"
+    done = run_tally("export", "--out", str(out))
+    assert done.code == 0, done.err
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert {row["x_Kind"] for row in rows} == {"workload", "idle", "overhead"}
+    told = json.loads(run_tally("bill", "--by", "run", "--json").out)
+    billed = sum(Decimal(row["BilledCost"]) for row in rows)
+    assert float(billed) == told["total"]["total_usd"]
+    done = run_tally("export", "--out", str(out), "--since", "2024-10-05")
+    assert done.code == 2 and "expected charges from 2024-10-05 to now, got none" in done.err
+
+
+def test_what_has_no_price_is_refused(run_tally, meter: Meter, run_id: str) -> None:
+    free = {"machine_type": "odd-8", "price_usd_per_hour": 0.0, "catalogue_version": ""}
+    meter.ledger.write_usage([pod("pod-f", "work", NOON - HOUR, NOON, node_uid="n", **free)])
+    done = run_tally("bill", "--by", "team")
+    assert done.code == 2 and "machine_types.odd-8" in done.err
+
+
+def test_without_a_meter_it_is_asked_for_and_this_machine_stays_at_hand(run_tally) -> None:
+    for command in (("bill", "--by", "team"), ("export",), ("bill", "0199a3c0")):
+        done = run_tally(*command)
+        assert done.code == 2 and "TALLY_METER_URL: expected the address" in done.err
+        assert len(done.err.splitlines()) == 1
+    assert run_tally("bill", "--by", "team", "--engine", "local").code == 0

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from tally import storage
 from tally.costing.bill import Bill
+from tally.costing.days import Charged, refuse_unpriced, window
 from tally.costing.runs import RunRecord, State
 from tally.errors import SpecError
 from tally.meterclient import MeterClient
@@ -102,6 +103,19 @@ class Kubeflow:
         )
         return record, meter.bill(run_id)
 
+    def bill(self, run: str) -> Bill:
+        """As Engine, the meter's."""
+        meter = _meter()
+        return meter.bill(meter.find(run))
+
+    def charged(self, since: str, until: str, run: str = "") -> Charged:
+        """As Engine, as the meter charged it: it has what shared a node with a pod."""
+        begin, end = window(since, until)
+        meter = _meter()
+        found = meter.charged(begin, end, meter.find(run) if run else "")
+        refuse_unpriced(found.charges, (account for _, account in found.accounts))
+        return found
+
     def report(self, run: str, out: Path | None) -> Path:
         """As Engine, of what the meter has; the page says what it lacks."""
         from tally.reports.report import write_report
@@ -120,6 +134,6 @@ def _meter() -> MeterClient:
     if meter is None:
         raise SpecError(
             "TALLY_METER_URL: expected the address of the cluster's meter, which knows its runs, "
-            "got none; set it"
+            "got none; set it, or ENGINE=local for the runs of this machine"
         )
     return meter
