@@ -1,8 +1,10 @@
 """/v1/charges: what leaves the meter is what its own ledger charges, to the last digit."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -11,6 +13,7 @@ from helpers.served_meter import OWN, Meter, served_meter, token_of
 from tally.costing import chargeback, charged
 from tally.costing.allocation import Charge
 from tally.costing.days import Charged
+from tally.costing.documents import charge_of
 from tally.costing.focus import focus_rows
 from tally.costing.merge import merge
 from tally.costing.node_shares import share_nodes
@@ -144,9 +147,7 @@ def test_days_are_asked_for_and_pages_end_where_time_does(
         meter.ledger.write_nodes([there])
         rows = crowd(NOON + day * DAY + SECOND, NOON + (day + 1) * DAY - SECOND)
         meter.ledger.write_usage([
-            Usage(**{name: getattr(row, name) for name in row.__slots__} | {
-                "node_uid": there.node_uid, "software_usd_per_hour": 0.0})
-            for row in rows
+            replace(row, node_uid=there.node_uid, software_usd_per_hour=0.0) for row in rows
         ])  # fmt: skip
     client, ledger = client_of(meter, OWN, tmp_path), meter.ledger
     for since, until in (
@@ -160,6 +161,27 @@ def test_days_are_asked_for_and_pages_end_where_time_does(
     require_same(client.charged(), charged.charged(ledger))
     for since, until in ((TODAY + DAY, None), (0, TODAY - 50 * DAY)):
         assert client.charged(since, until) == Charged([], [])
+
+
+@pytest.mark.exact
+def test_while_a_pod_lasts_pages_bring_what_is_over_once_and_unchanged(meter: Meter) -> None:
+    other = node("node-1", NOON - 3 * HOUR)
+    lasts = {"node_uid": other.node_uid, "namespace": "team-b", "team": "team-b"}
+    meter.ledger.write_nodes([other])
+    there, asked = [], "limit=7"
+    for minute in range(1, 100):
+        heard = NOON - 2 * HOUR + minute * 60 * SECOND
+        open_row = pod("lasts", "work", NOON - 2 * HOUR, None, **lasts)
+        meter.ledger.write_usage([replace(open_row, heartbeat_at_microseconds=heard)])
+        _, answer = meter.ask("GET", f"/v1/charges?{asked}", token_of(OWN))
+        there += map(charge_of, answer["page"]["charges"])
+        if answer["page"]["next"] is None:
+            break
+        asked = urlencode({**answer["page"]["next"], "limit": 7})
+    assert minute > 3
+    over = [one for one in charged.charged(meter.ledger).charges if one.usage.pod_uid != "lasts"]
+    assert in_order([one for one in there if one.usage.pod_uid != "lasts"]) == in_order(over)
+    assert len([one for one in there if one.usage.pod_uid == "lasts"]) == 1
 
 
 def test_of_an_empty_ledger_nothing_was_charged(
