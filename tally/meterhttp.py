@@ -30,6 +30,7 @@ _PAUSE_SECONDS = (0.1, 2.0)  # between attempts: the first and the longest
 _LONGEST_RETRY_SECONDS = 60  # that an answer may ask for
 _CONNECT_SECONDS = 3.0
 _LARGEST_BYTES = 64 << 20
+_REMEDY = f"`make token` makes one; in a pod, project one of audience {AUDIENCE}"
 _TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
 
 
@@ -64,12 +65,12 @@ class TokenFile:
         except (OSError, ValueError) as error:
             raise NoToken(
                 f"TALLY_METER_TOKEN_FILE: expected a file with a token, got {self.path} "
-                f"({type(error).__name__}); project one of audience {AUDIENCE} into the pod"
+                f"({type(error).__name__}); {_REMEDY}"
             ) from error
         if not _TOKEN.fullmatch(token):
             raise NoToken(
                 f"TALLY_METER_TOKEN_FILE: expected one token in {self.path}, got something "
-                f"else; project one of audience {AUDIENCE} into the pod"
+                f"else; {_REMEDY}"
             )
         return token
 
@@ -210,7 +211,7 @@ def http_of(
     if token is None:
         raise SpecError(
             "TALLY_METER_TOKEN_FILE: expected the file of a service account's token of "
-            f"audience {AUDIENCE}, got none; project one into the pod"
+            f"audience {AUDIENCE}, got none; {_REMEDY}"
         )
     certificates = environment.get("TALLY_METER_CA") or None
     if certificates and not Path(certificates).is_file():

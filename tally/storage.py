@@ -159,8 +159,12 @@ def disk(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """A binary file that appears at `path` whole or not at all; it and its folder are synced.
+
+    Args:
+        path: its folder is made if missing.
+        mode: of the file, from the first byte on, less the umask.
 
     Raises:
         RunError: the disk is full; nothing is left behind.
@@ -170,7 +174,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     try:
         with disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as file:
+            with open(temporary, "wb", opener=lambda name, how: os.open(name, how, mode)) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -222,8 +226,6 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def write_secret(path: Path, secret: bytes) -> None:
-    """Write what only this user may read; the file never exists with wider rights."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    """Write what only this user may read; the file never exists with wider rights, nor in part."""
+    with atomic_file(path, mode=0o600) as file:
         file.write(secret)

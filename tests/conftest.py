@@ -15,9 +15,9 @@ _all = os.environ.get("TALLY_REQUIRE_ALL", "") not in ("", "0")
 _seed = int(os.environ.get("TALLY_SEED") or secrets.randbits(31))
 # what `make` hands to the command line: a person's RUN or BY would be read by the tests' commands
 _OF_MAKE = {
-    "ACCURACY", "AGAIN", "BY", "CRON", "CSV", "DATA", "ENGINE", "FORMAT", "JSON", "MACHINE",
-    "MODEL", "NAMESPACE", "OUT", "PIPELINE", "PROBE", "RANGE", "RUN", "SET", "SINCE", "STEP", "TO",
-    "UNTIL", "WORKERS", "YES",
+    "ACCOUNT", "ACCURACY", "AGAIN", "BY", "CRON", "CSV", "DATA", "DURATION_SECONDS", "ENGINE",
+    "FORMAT", "JSON", "MACHINE", "MODEL", "NAMESPACE", "OUT", "PIPELINE", "PROBE", "RANGE",
+    "RUN", "SET", "SINCE", "STEP", "TO", "UNTIL", "WORKERS", "YES",
 }  # fmt: skip
 _missing: dict[str, int] = {}
 # How fast a busy machine makes examples is no failure; nor is which examples happen to be drawn:

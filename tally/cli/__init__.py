@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from tally.cli import models, money, running, schedule
+from tally.cli import connecting, models, money, running, schedule
 from tally.errors import TallyError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.add_typer(running.app)
 app.add_typer(money.app)
 app.add_typer(models.app)
+app.add_typer(connecting.app)
 app.add_typer(schedule.app, name="schedule")
 
 

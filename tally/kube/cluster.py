@@ -215,6 +215,14 @@ def _refused(method: str, path: str, error: Any) -> Refused:
     )
 
 
+def context_namespace() -> str:
+    """The namespace that the kubeconfig's current context names, in a pod its own; "" for none."""
+    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return own_namespace()
+    _, context = config.list_kube_config_contexts()
+    return str(context["context"].get("namespace") or "")
+
+
 def own_namespace() -> str:
     """The namespace of this pod; "default" outside a cluster."""
     try:

@@ -1,8 +1,9 @@
-"""The token with which a step's pod tells the meter whose it is: the API server makes it one.
+"""The token with which a step's pod, or a person, tells the meter whose it is: the API server's.
 
 Kubeflow cannot mount a token of the meter's audience into a step's pod (kfp-kubernetes knows no
 projected volumes), but it mounts the account's own, which names account and pod. With that the pod
-asks for one of its own account that is good for the meter only and dies with the pod.
+asks for one of its own account that is good for the meter only and dies with the pod. A person asks
+with a kubeconfig, for an account that they may do so for.
 """
 
 import base64
@@ -10,10 +11,12 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tally.errors import SpecError
 from tally.kube.cluster import Cluster, Refused
 from tally.kube.template import Object
 from tally.meterhttp import AUDIENCE, NoToken
@@ -22,7 +25,7 @@ _MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _LIFE_SECONDS = 3600
 _RENEWED_AFTER = 0.8  # of its life, as kubelets do
 _SECONDS = 5.0
-_FORBIDDEN = 403
+_FORBIDDEN, _NOT_FOUND = 403, 404
 _FINAL = range(400, 429)
 
 
@@ -38,6 +41,19 @@ class Account:
     namespace: str
     name: str
     pod: Object | None
+
+
+@dataclass(frozen=True)
+class MadeToken:
+    """A token, and until when it is good.
+
+    Attributes:
+        token: a secret.
+        ends: UTC.
+    """
+
+    token: str = field(repr=False)
+    ends: datetime
 
 
 class RequestedToken:
@@ -81,9 +97,40 @@ class RequestedToken:
         self._renew_at_seconds, self._ends_at_seconds = now + _RENEWED_AFTER * life, now + life
 
 
-def asked_for(account: Account) -> tuple[str, Object]:
+def made_for(cluster: Cluster, account: Account, life_seconds: int) -> MadeToken:
+    """A token for the meter of any account.
+
+    Args:
+        cluster: whoever asks there needs the verb `create` on serviceaccounts/token.
+        account: whose.
+        life_seconds: 600 or more; the server may give less.
+
+    Raises:
+        SpecError: who asks may not, or there is no such account. Refused: another answer, or none.
+    """
+    who = f"{account.namespace}/{account.name}"
+    try:
+        said = cluster.request("POST", *asked_for(account, life_seconds))
+    except Refused as refused:
+        if refused.status == _FORBIDDEN:
+            raise SpecError(
+                f"token: expected the right to create serviceaccounts/token of {who}, got "
+                f"Forbidden; ask an administrator for the verb create on serviceaccounts/token in "
+                f"{account.namespace} with resourceNames [{account.name}], or name another ACCOUNT"
+            ) from refused
+        if refused.status == _NOT_FOUND:
+            raise SpecError(
+                f"token: expected the service account {who}, got none of that name; correct "
+                "ACCOUNT and NAMESPACE"
+            ) from refused
+        raise
+    ends = datetime.fromisoformat(str(said["status"]["expirationTimestamp"]))
+    return MadeToken(str(said["status"]["token"]), ends)
+
+
+def asked_for(account: Account, life_seconds: int = _LIFE_SECONDS) -> tuple[str, Object]:
     """Path and body of the request for a token for the meter. Pure."""
-    spec: Object = {"audiences": [AUDIENCE], "expirationSeconds": _LIFE_SECONDS}
+    spec: Object = {"audiences": [AUDIENCE], "expirationSeconds": life_seconds}
     if account.pod:
         spec["boundObjectRef"] = account.pod
     path = f"api/v1/namespaces/{account.namespace}/serviceaccounts/{account.name}/token"

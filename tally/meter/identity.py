@@ -89,8 +89,8 @@ def verdict(review: Any) -> Caller | tuple[int, str]:
     # an API server that knows no audiences says nothing of them: its own tokens are not ours
     if status.get("authenticated") is not True or AUDIENCE not in (status.get("audiences") or []):
         return 401, (
-            f"the token: expected a valid one of audience {AUDIENCE}, got another; project one "
-            "into the pod and set TALLY_METER_TOKEN_FILE"
+            f"the token: expected a valid one of audience {AUDIENCE}, got another; `make token` "
+            "makes one, in a pod project one, and set TALLY_METER_TOKEN_FILE"
         )
     user = status.get("user") or {}
     name = str(user.get("username") or "")

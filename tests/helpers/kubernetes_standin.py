@@ -1,10 +1,11 @@
-"""As much of an API server of Kubernetes as doctor asks for: objects, and rights by RBAC."""
+"""As much of an API server of Kubernetes as doctor, token and connect ask for."""
 
 import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class ApiServer:
         hanging: paths that are not answered until the test is over.
         status: of a pod that is made, each time that it is looked at.
         made: the pods that were made, as they were asked for.
+        tokens: that were made.
+        longest_token_seconds: what it gives at most.
     """
 
     objects: dict[str, Any] = field(default_factory=dict)
@@ -47,6 +50,8 @@ class ApiServer:
     status: Callable[[], dict[str, Any]] = dict
     made: list[dict[str, Any]] = field(default_factory=list)
     version: str = "v1.34.4"
+    tokens: list[str] = field(default_factory=list)
+    longest_token_seconds: int = 2 * 86400
     over: threading.Event = field(default_factory=threading.Event)
     port: int = 0
 
@@ -70,6 +75,8 @@ class ApiServer:
         if kind in _REVIEWS:
             assert method == "POST"
             return 201, {"status": {"allowed": self._is_allowed(json.loads(body)["spec"])}}
+        if method == "POST" and kind == "token":
+            return self._make_token(path.rpartition("/")[0], json.loads(body)["spec"])
         if method == "POST" and kind == "pods":
             return self._make_pod(path, json.loads(body))
         if method == "DELETE":
@@ -88,6 +95,20 @@ class ApiServer:
             wanted = [o for o in labelled if not value or o["metadata"]["labels"][key] == value]
             return 200, {"items": wanted}
         return 200, found
+
+    def _make_token(self, account: str, spec: dict[str, Any]) -> tuple[int, Any]:
+        """As the real one makes it; one too long is cut."""
+        assert spec["audiences"] == ["tally-meter"]
+        if account not in self.objects:
+            return 404, {"reason": "NotFound", "message": f"{account} not found"}
+        life = min(spec["expirationSeconds"], self.longest_token_seconds)
+        ends = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=life)
+        self.tokens.append(f"token-{len(self.tokens)}-of{account.replace('/', '-')}")
+        made = {
+            "token": self.tokens[-1],
+            "expirationTimestamp": ends.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        return 201, {"spec": {**spec, "expirationSeconds": life}, "status": made}
 
     def _make_pod(self, path: str, pod: dict[str, Any]) -> tuple[int, Any]:
         pod["metadata"]["uid"] = f"uid-{len(self.made)}"
@@ -108,7 +129,8 @@ class ApiServer:
             for rule in self.bound.get(who, [])
         )
 
-    def write_kubeconfig(self, path: Path) -> None:
+    def write_kubeconfig(self, path: Path, namespace: str = "") -> None:
+        context = {"cluster": "c", "user": "u", **({"namespace": namespace} if namespace else {})}
         path.write_text(
             yaml.safe_dump(
                 {
@@ -116,7 +138,7 @@ class ApiServer:
                         {"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}
                     ],
                     "users": [{"name": "u", "user": {"token": TOKEN}}],
-                    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                    "contexts": [{"name": "x", "context": context}],
                     "current-context": "x",
                 }
             )

@@ -1,10 +1,14 @@
 """A home for a whole file, and what doctor says of a cluster that stands in for a real one."""
 
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from helpers.contract.done import Done
 
 if TYPE_CHECKING:  # only doctor's tests have the time for Kubernetes' client
     from helpers.kubernetes_standin import ApiServer, Lines
@@ -50,3 +54,39 @@ def lines(api: "ApiServer", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return [line for line in found if f" {what}" in line.partition(": ")[0]]
 
     return said
+
+
+@pytest.fixture
+def kubeconfig(api: "ApiServer", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The API server's kubeconfig, as commands find it that run in this process."""
+    from kubernetes.config import kube_config
+
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    path = tmp_path / "kubeconfig"
+    api.write_kubeconfig(path)
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+    return path
+
+
+@pytest.fixture
+def called(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """The real command in this process; nothing that it sets outlives it."""
+    from tally import cli
+
+    def call(*arguments: str, **environment: str) -> Done:
+        before = dict(os.environ)
+        os.environ.update(environment)
+        monkeypatch.setattr(sys, "argv", ["tally", *arguments])
+        try:
+            with pytest.raises(SystemExit) as end:
+                cli.main()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        said = capsys.readouterr()
+        return Done(int(end.value.code or 0), said.out, said.err)
+
+    return call

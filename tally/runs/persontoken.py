@@ -1,0 +1,73 @@
+"""A person's token for the meter: of which account, in which file."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tally import storage
+from tally.errors import SpecError
+from tally.kube.cluster import Cluster, context_namespace
+from tally.kube.metertoken import Account, MadeToken, made_for
+from tally.runs.doctor_kubernetes import account_of, namespace_of
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whose token is wanted, and for how long; what is "" is looked for.
+
+    Attributes:
+        namespace: else KFP_NAMESPACE, the kubeconfig's, Kubeflow's own for one user.
+        account: else KFP_SERVICE_ACCOUNT, else that of the runs there: it reads their bills.
+        life_seconds: 600 or more; the server may give less.
+    """
+
+    life_seconds: int
+    namespace: str = ""
+    account: str = ""
+
+
+def default_file() -> Path:
+    """Where it is kept."""
+    return storage.home() / "meter-token"
+
+
+def made(
+    cluster: Cluster, asked: Asked, environment: Mapping[str, str] = os.environ
+) -> tuple[Account, MadeToken]:
+    """Whose it is, and the token.
+
+    Raises:
+        SpecError: there is no such account, or whoever asks may not.
+        Refused: the API server does not answer.
+    """
+    given = {
+        "KFP_NAMESPACE": asked.namespace
+        or environment.get("KFP_NAMESPACE", "").strip()
+        or context_namespace(),
+        "KFP_SERVICE_ACCOUNT": asked.account or environment.get("KFP_SERVICE_ACCOUNT", ""),
+    }
+    namespace, name = namespace_of(given), account_of(cluster, given)
+    if not name:
+        wanted = asked.account or "of runs"
+        raise SpecError(
+            f"token: expected the service account {wanted} in the namespace {namespace}, got none; "
+            "pass NAMESPACE and ACCOUNT, or make deploy OVERLAY=…"
+        )
+    account = Account(namespace, name, None)
+    return account, made_for(cluster, account, asked.life_seconds)
+
+
+def keep(token: MadeToken, file: Path) -> None:
+    """Write it where only this user reads it.
+
+    Raises:
+        SpecError: the file cannot be written. RunError: the disk is full.
+    """
+    try:
+        storage.write_secret(file, token.token.encode())
+    except OSError as error:
+        raise SpecError(
+            f"token: expected a file that this user can write, got {file} ({error.strerror}); "
+            "pass OUT=file"
+        ) from error
