@@ -78,7 +78,7 @@ cluster-down: ## take it down
 	@tests/cluster/down.sh
 images: ## the images, with buildah, podman or docker [ACCELERATOR=gpu|tpu REGISTRY=… PUSH=1 BASE=image]
 	@scripts/images.sh
-deploy: ## install into the current context's cluster: OVERLAY=local|gke|… [IMAGES="name=other" WAIT=120]
+deploy: ## install into the current context's cluster: OVERLAY=kubeflow|local|gke|… [IMAGES="name=other" WAIT=120]
 	@scripts/deploy.sh
 undeploy: ## take it out again, but the ledger's volume claim: OVERLAY=… [FORCE=1]
 	@scripts/undeploy.sh

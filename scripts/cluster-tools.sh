@@ -7,7 +7,10 @@ overlay=${OVERLAY:-}
 case $overlay in
 "") stop "expected OVERLAY, got none; pass one of $overlays, or a folder of yours" 2 ;;
 */*) folder=$overlay ;;
-*) folder=manifests/overlays/$overlay ;;
+*)
+	folder=manifests/overlays/$overlay
+	[ -d "$folder" ] || folder=./$overlay
+	;;
 esac
 [ -f "$folder/kustomization.yaml" ] ||
 	stop "expected OVERLAY to be one of $overlays, or a folder with a kustomization.yaml, got '$overlay'" 2

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helpers.built_manifests import KUBECTL, OVERLAYS, PROJECT, Object, key, overlay
+from helpers.built_manifests import (
+    KUBECTL,
+    OVERLAYS,
+    PROJECT,
+    Object,
+    key,
+    overlay,
+    with_components,
+)
 
 pytestmark = pytest.mark.program(KUBECTL)
 
@@ -17,7 +25,7 @@ _STAND_IN = """#!/bin/sh
 [ "$1" = kustomize ] && exec {kubectl} "$@"
 cd {folder}
 echo "$@" >>asked
-touch jobs meters held
+touch jobs meters held refused claims unready
 for word in "$@"; do
 	case $word in */objects.yaml | */gone.yaml) cp "$word" given.yaml ;; esac
 done
@@ -26,9 +34,14 @@ case "$*" in
 "get jobs"*) cat jobs ;;
 "get pods -A -l app.kubernetes.io/name=tally-meter"*) cat meters ;;
 "get pods -A -l tally.dev/gang"*) cat held ;;
-"get persistentvolumeclaims -n tally "*) printf tally-ledger ;;
 "get namespace"*) grep -q "delete namespace $3" asked || echo "namespace/$3" ;;
 "rollout status"*) [ ! -e stuck ] ;;
+"get deployment "*) cat refused ;;
+"get persistentvolumeclaims -n tally "*Bound*) cat claims ;;
+"get persistentvolumeclaims -n tally "*) printf tally-ledger ;;
+"get pods -n tally "*) cat unready ;;
+"get events -n tally "*) name=${{*#*involvedObject.name=}}; cat "events-${{name%% *}}" ;;
+"logs -n tally tally-meter-1 --previous --tail=1") echo "TALLY_LEDGER_URL: expected a ledger" ;;
 esac
 """
 
@@ -42,10 +55,12 @@ class Cluster:
         program.write_text(_STAND_IN.format(kubectl=shlex.quote(KUBECTL), folder=folder))
         program.chmod(0o755)
 
-    def run(self, script: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, script: str, project: Path = PROJECT, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
         kept = {name: os.environ[name] for name in ("PATH", "HOME")}
         return subprocess.run(
-            [str(PROJECT / "scripts" / script)],
+            [str(project / "scripts" / script)],
             env={**kept, "KUBECTL": str(self.folder / "kubectl"), "WAIT": "5", **environment},
             cwd=self.folder,
             capture_output=True,
@@ -106,6 +121,66 @@ def test_what_does_not_run_in_time_is_said(cluster: Cluster) -> None:
     done = cluster.run("deploy.sh", OVERLAY="local")
     assert done.returncode == 1
     assert "expected tally/tally-meter to run within 5 s" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("has", "lines"),
+    [
+        pytest.param(
+            {
+                "claims": "tally-ledger Pending\n",
+                "unready": "tally-meter-1\n",
+                "events-tally-ledger": "FailedBinding: no storage class is set\n",
+                "events-tally-meter-1": "FailedScheduling: no node\n"
+                "FailedScheduling: the claim tally-ledger is not bound\n",
+            },
+            [
+                "claim tally-ledger is Pending: FailedBinding: no storage class is set",
+                "pod tally-meter-1: FailedScheduling: the claim tally-ledger is not bound",
+            ],
+            id="a claim that nobody binds",
+        ),
+        pytest.param(
+            {"refused": "FailedCreate: exceeded quota\n"}, ["FailedCreate: exceeded quota"],
+            id="no pod at all",
+        ),
+        pytest.param(
+            {
+                "unready": "tally-meter-1\n",
+                "events-tally-meter-1": "BackOff: Back-off restarting failed container meter\n",
+            },
+            [
+                "pod tally-meter-1: BackOff: Back-off restarting failed container meter; its log "
+                "ends: TALLY_LEDGER_URL: expected a ledger"
+            ],
+            id="one that ends at once",
+        ),
+    ],
+)  # fmt: skip
+def test_why_it_does_not_run_is_said_in_kubernetes_words(
+    cluster: Cluster, has: dict[str, str], lines: list[str]
+) -> None:
+    cluster.has("stuck")
+    for what, text in has.items():
+        cluster.has(what, text)
+    done = cluster.run("deploy.sh", OVERLAY="local")
+    assert done.returncode == 1
+    assert [line[2:] for line in done.stderr.splitlines() if line.startswith("  ")] == lines
+
+
+@pytest.mark.parametrize("given", ["own", "./own", "whole path"])
+def test_a_folder_of_ones_own_is_an_overlay_with_or_without_a_slash(
+    cluster: Cluster, tmp_path: Path, given: str
+) -> None:
+    (project := tmp_path / "project").mkdir()
+    for name in ("scripts", "manifests"):
+        (project / name).symlink_to(PROJECT / name)
+    (own := project / "own").mkdir()
+    with_components(own, "local")
+    name = str(own) if given == "whole path" else given
+    done = cluster.run("deploy.sh", project, OVERLAY=name)
+    assert done.returncode == 0, done.stderr
+    assert cluster.given == overlay("local")
 
 
 def test_undeploy_deletes_all_but_the_ledger_and_the_namespace_that_it_is_in(

@@ -25,6 +25,7 @@ from helpers.built_manifests import (
     with_components,
 )
 from tally.kube.template import METRICS_PORT
+from tally.machines import catalogue
 
 pytestmark = pytest.mark.program(KUBECTL)
 WHOLE = {name: (name, ()) for name in OVERLAYS} | {
@@ -42,7 +43,7 @@ def objects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def test_there_is_an_overlay_and_a_component_for_each_need() -> None:
-    assert set(OVERLAYS) >= {"local", "gke", "gke-tpu", "kubeflow-multiuser"}
+    assert set(OVERLAYS) >= {"local", "gke", "gke-tpu", "kubeflow", "kubeflow-multiuser"}
     assert set(COMPONENTS) >= {"prometheus", "grafana", "postgres", "kueue"}
 
 
@@ -169,8 +170,9 @@ def test_gangs_wait_in_the_queue_of_their_namespace(name: str, where: str, tmp_p
     assert of(queued, "ClusterQueue", queue["spec"]["clusterQueue"])
 
 
-def test_a_gke_conductor_is_kubeflows_own_account_and_kubeflow_is_left_as_it_is() -> None:
-    made = overlay("gke")
+@pytest.mark.parametrize("name", ["gke", "kubeflow"])
+def test_a_conductor_is_kubeflows_own_account_and_kubeflow_is_left_as_it_is(name: str) -> None:
+    made = overlay(name)
     assert not of(made, "Namespace", "kubeflow")
     (binding,) = of(made, "RoleBinding", "tally-gang")
     assert {"kind": "ServiceAccount", "name": "pipeline-runner", "namespace": "kubeflow"} in (
@@ -190,6 +192,24 @@ def test_tpu_chips_are_for_the_tpu_overlay() -> None:
         return str(quota["spec"]["hard"]["requests.google.com/tpu"])
 
     assert chips("gke") == "0" and int(chips("gke-tpu")) > 0
+
+
+def test_prices_of_ones_own_are_where_the_meter_and_where_the_steps_read_them() -> None:
+    made = overlay("kubeflow")
+    kept = of(made, "ConfigMap", "tally-machines")  # the name by which runs/tasks.py mounts it
+    assert {o["metadata"]["namespace"] for o in kept} == {"tally", "kubeflow"}
+    (files,) = {json.dumps(o["data"]) for o in kept}
+    assert list(json.loads(files)) == ["machines.yaml"]
+    meter = the(made, "Deployment", "tally-meter")["spec"]["template"]["spec"]
+    volume = {"name": "machines", "configMap": {"name": "tally-machines", "optional": True}}
+    assert volume in meter["volumes"]
+
+
+def test_the_example_of_prices_is_a_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = MANIFESTS / "overlays/kubeflow/machines.yaml"
+    monkeypatch.setenv("TALLY_MACHINES", str(file))
+    assert catalogue.machine("our-gpu-box").file == str(file)
+    assert catalogue.machine("n2-standard-4").file != str(file)
 
 
 def test_each_profile_gets_the_conductors_rules_and_no_more() -> None:
