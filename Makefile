@@ -1,11 +1,11 @@
 # Every target is a line of `tally`; `make help` lists them. Values (PIPELINE, SET, RUN, …) reach it
 # through the environment and are never expanded here: `CRON="* * …"` would glob.
 .DEFAULT_GOAL := help
-.PHONY: help champion rollback compress evaluate quote submit token watch resume cancel resize reap runs logs compare bill report compile doctor \
+.PHONY: help champion rollback compress evaluate quote submit connect token watch resume cancel resize reap runs logs compare bill report compile doctor \
 	test test-full test-deps test-slow test-cluster test-cluster-slow test-ruins test-focus lint bench cluster-up cluster-down images \
 	export-focus deploy undeploy schedule \
 	lock venv venv-dev clean
-VALUES := MODEL TO DATA PIPELINE SET RUN ACCURACY AGAIN YES WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT CRON OVERLAY IMAGES WAIT FORCE STAGES BASE REGISTRY PUSH ACCELERATOR BUILDER ROUNDS SEED PROBE ACCOUNT DURATION_SECONDS
+VALUES := MODEL TO DATA PIPELINE SET RUN ACCURACY AGAIN YES WORKERS MACHINE NAMESPACE STEP ENGINE JSON BY CSV SINCE UNTIL RANGE OUT CRON OVERLAY IMAGES WAIT FORCE STAGES BASE REGISTRY PUSH ACCELERATOR BUILDER ROUNDS SEED PROBE ACCOUNT DURATION_SECONDS METER_URL
 $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(eval override $(name) := $$(value $(name)))))
 export $(VALUES)
 unexport MAKEFLAGS MFLAGS
@@ -53,6 +53,8 @@ compile: venv ## Kubeflow IR YAML: PIPELINE=cnn
 	@$(TALLY) compile
 schedule: venv ## run a pipeline again and again on a cluster: PIPELINE=cnn CRON="0 0 3 * * *" [SET=…]
 	@$(TALLY) schedule
+connect: venv ## find the kubeconfig's Kubeflow, meter and store, and keep where they are [KFP_HOST=… METER_URL=…]
+	@$(TALLY) connect
 token: venv ## a token for the meter, into a file [NAMESPACE=… ACCOUNT=… DURATION_SECONDS=86400 OUT=file]
 	@$(TALLY) token
 doctor: venv ## what is missing on this machine and of its cluster, with the remedy [PROBE=1: a pod lists the store]

@@ -245,7 +245,8 @@ def _require_url(url: str) -> None:
         good = False
     plain = url.isascii() and url.isprintable() and not set(" \t?#@\\") & set(url)
     if not good or not plain:
+        shown = re.sub(r"//[^/]*@", "//…@", url)  # user:password is a secret
         raise SpecError(
             "TALLY_METER_URL: expected an address like http://tally-meter.tally.svc:8080, got "
-            f"{url[:100]!a}; correct it"
+            f"{shown[:100]!a}; correct it"
         )

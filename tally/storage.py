@@ -14,13 +14,22 @@ from typing import IO
 from tally.errors import RunError, SpecError
 
 
+def home_path() -> Path:
+    """$TALLY_HOME, else ~/.tally, whether it is there or not.
+
+    Raises:
+        RuntimeError: there is neither, as this user has no home.
+    """
+    return Path(os.environ.get("TALLY_HOME") or Path.home() / ".tally").absolute()
+
+
 def home() -> Path:
     """$TALLY_HOME, else ~/.tally, made if missing and known to be writable.
 
     Raises:
         SpecError: it cannot be made or written.
     """
-    path = Path(os.environ.get("TALLY_HOME") or Path.home() / ".tally").absolute()
+    path = home_path()
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):

@@ -16,8 +16,8 @@ _seed = int(os.environ.get("TALLY_SEED") or secrets.randbits(31))
 # what `make` hands to the command line: a person's RUN or BY would be read by the tests' commands
 _OF_MAKE = {
     "ACCOUNT", "ACCURACY", "AGAIN", "BY", "CRON", "CSV", "DATA", "DURATION_SECONDS", "ENGINE",
-    "FORMAT", "JSON", "MACHINE", "MODEL", "NAMESPACE", "OUT", "PIPELINE", "PROBE", "RANGE",
-    "RUN", "SET", "SINCE", "STEP", "TO", "UNTIL", "WORKERS", "YES",
+    "FORMAT", "JSON", "MACHINE", "METER_URL", "MODEL", "NAMESPACE", "OUT", "PIPELINE", "PROBE",
+    "RANGE", "RUN", "SET", "SINCE", "STEP", "TO", "UNTIL", "WORKERS", "YES",
 }  # fmt: skip
 _missing: dict[str, int] = {}
 # How fast a busy machine makes examples is no failure; nor is which examples happen to be drawn:

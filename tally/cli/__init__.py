@@ -10,11 +10,21 @@ import typer
 
 from tally.cli import connecting, models, money, running, schedule
 from tally.errors import TallyError
+from tally.runs import connected
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
     help="Kubeflow pipelines that quote a training run, scale it, and bill every second.",
 )  # fmt: skip
+
+
+@app.callback()
+def begin(context: typer.Context) -> None:
+    """What is kept of a cluster counts for all commands but the one that looks for it."""
+    if context.invoked_subcommand != "connect":
+        connected.complete()
+
+
 app.add_typer(running.app)
 app.add_typer(money.app)
 app.add_typer(models.app)

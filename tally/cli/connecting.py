@@ -1,5 +1,7 @@
 """Commands that connect a person to a cluster."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +28,24 @@ DurationOption = Annotated[
 
 
 @app.command()
+def connect(
+    meter_url: Annotated[
+        str,
+        typer.Option(envvar="METER_URL", help="the meter, where no address of its Service leads"),
+    ] = "",
+    duration_seconds: DurationOption = _DAY_SECONDS,
+) -> None:
+    """Find the kubeconfig's Kubeflow, meter and store, and keep where they are for all commands."""
+    from tally.runs.connecting import findings
+
+    bad = False
+    for finding in findings(duration_seconds, meter_url):
+        bad = bad or (finding.needed and not finding.good)
+        print(finding.line(), flush=True)
+    sys.exit(1 if bad else 0)
+
+
+@app.command()
 def token(
     namespace: NamespaceOption = "",
     account: AccountOption = "",
@@ -46,7 +66,9 @@ def token(
         return
     file = (out or persontoken.default_file()).absolute()
     persontoken.keep(made, file)
+    used = os.environ.get("TALLY_METER_TOKEN_FILE") == str(file)
     print(
         f"a token of {whose.namespace}/{whose.name} for the meter, until "
-        f"{made.ends:%Y-%m-%d %H:%M} UTC; export TALLY_METER_TOKEN_FILE={file}"
+        f"{made.ends:%Y-%m-%d %H:%M} UTC"
+        + (f", in {file}" if used else f"; export TALLY_METER_TOKEN_FILE={file}")
     )

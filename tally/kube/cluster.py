@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import urllib3
 from kubernetes import client, config
@@ -215,12 +215,19 @@ def _refused(method: str, path: str, error: Any) -> Refused:
     )
 
 
-def context_namespace() -> str:
-    """The namespace that the kubeconfig's current context names, in a pod its own; "" for none."""
+class Context(NamedTuple):
+    """Where a kubeconfig leads: "" is what it does not say."""
+
+    name: str
+    namespace: str
+
+
+def current_context() -> Context:
+    """The kubeconfig's current context; in a pod one without a name, and the pod's namespace."""
     if os.environ.get("KUBERNETES_SERVICE_HOST"):
-        return own_namespace()
+        return Context("", own_namespace())
     _, context = config.list_kube_config_contexts()
-    return str(context["context"].get("namespace") or "")
+    return Context(str(context["name"]), str(context["context"].get("namespace") or ""))
 
 
 def own_namespace() -> str:

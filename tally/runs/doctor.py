@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tally import storage
 from tally.errors import TallyError
 from tally.machines.catalogue import machine
-from tally.runs import doctor_cluster
+from tally.runs import connected, doctor_cluster
 from tally.runs.finding import Finding, of_error
 
 __all__ = ["Finding", "findings"]
@@ -42,6 +42,7 @@ def _of_this_machine() -> Iterator[Finding]:
         free = shutil.disk_usage(home).free
         remedy = "free some, or set TALLY_HOME to a larger disk"
         yield Finding("TALLY_HOME", True, str(home), "")
+        yield _connection()
         yield Finding("disk", free >= NEEDED_BYTES, f"{free / 1e9:.1f} GB free", remedy)
     price = os.environ.get("TALLY_PRICE_PER_HOUR")
     try:
@@ -55,3 +56,17 @@ def _of_this_machine() -> Iterator[Finding]:
         path = shutil.which(program)
         remedy = "make test-deps (Debian, root); only tests of the report use it"
         yield Finding(program, path is not None, path or "not found", remedy, needed=False)
+
+
+def _connection() -> Finding:
+    """What `tally connect` kept, and whether it counts beside the environment."""
+    kept = connected.kept()
+    if kept is None:
+        return Finding("connection", True, "none kept; the environment says where a cluster is", "")
+    settings, where = kept.settings, f"{connected.file()}, of the context {kept.context or 'none'}"
+    if not connected.counts(kept, os.environ):
+        return Finding("connection", True, f"{where}, does not count beside this environment", "")
+    # those that it has completed are the same by now
+    other = [n for n in settings if os.environ.get(n) != settings[n]]
+    words = f"; the environment says otherwise of {', '.join(other)}" if other else ""
+    return Finding("connection", True, f"{where}{words}", "")

@@ -19,7 +19,7 @@ from tally.runs.placement import COMPONENTS_IMAGE, placement
 
 ROLE_FILE = content.PROJECT / "manifests" / "base" / "conductor" / "rbac.yaml"
 _OLDEST = (1, 27)  # an Indexed Job's completions can be changed from then on
-_METER = "app.kubernetes.io/name=tally-meter"
+METER = "app.kubernetes.io/name=tally-meter"
 # as whom Kubeflow runs steps: for one user, in profiles
 _KUBEFLOW_ACCOUNTS = ("pipeline-runner", "default-editor")
 _SECONDS = 4.0
@@ -165,7 +165,7 @@ def image(cluster: Cluster, environment: Mapping[str, str]) -> Iterator[Finding]
 def meter_pods(cluster: Cluster, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Whether a meter runs, and pods of gangs that wait for one that does not."""
     namespace = namespace_of(environment)
-    meters, everywhere = _pods(cluster, _METER, "tally")
+    meters, everywhere = _pods(cluster, METER, "tally")
     ready = [_name(pod) for pod in meters if _is_ready(pod)]
     if ready:
         yield Finding("meter's pods", True, f"{_some(ready)} ready", "")

@@ -63,6 +63,15 @@ def meter(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("meter's token", True, "taken", "")
 
 
+def is_meter(url: str) -> bool:
+    """Whether a meter answers at this address, well or not."""
+    try:
+        _, said = _asked(f"{url}/healthz")
+        return "problems" in said
+    except (*_NO_ANSWER, TypeError):
+        return False
+
+
 def is_meter_well(environment: Mapping[str, str]) -> bool:
     """Whether there is a meter at TALLY_METER_URL that says it is well."""
     url = environment.get("TALLY_METER_URL", "").strip().rstrip("/")

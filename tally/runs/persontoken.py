@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tally import storage
 from tally.errors import SpecError
-from tally.kube.cluster import Cluster, context_namespace
+from tally.kube.cluster import Cluster, current_context
 from tally.kube.metertoken import Account, MadeToken, made_for
 from tally.runs.doctor_kubernetes import account_of, namespace_of
 
@@ -44,7 +44,7 @@ def made(
     given = {
         "KFP_NAMESPACE": asked.namespace
         or environment.get("KFP_NAMESPACE", "").strip()
-        or context_namespace(),
+        or current_context().namespace,
         "KFP_SERVICE_ACCOUNT": asked.account or environment.get("KFP_SERVICE_ACCOUNT", ""),
     }
     namespace, name = namespace_of(given), account_of(cluster, given)

@@ -84,7 +84,8 @@ def called(
             with pytest.raises(SystemExit) as end:
                 cli.main()
         finally:
-            os.environ.clear()
+            for name in set(os.environ) - set(before):
+                del os.environ[name]
             os.environ.update(before)
         said = capsys.readouterr()
         return Done(int(end.value.code or 0), said.out, said.err)
