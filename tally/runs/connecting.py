@@ -193,7 +193,10 @@ def _service(cluster: Cluster, label: str, name: str) -> Object | None:
 
 def _not_reached(what: str, service: Object, tried: list[str], port: int, name: str) -> Finding:
     no = f"none of {', '.join(tried)} answers" if tried else "no address outside the cluster"
-    remedy = f"{services.forward(service, port)}, then make connect {name}=http://127.0.0.1:{port}"
+    remedy = (
+        f"{services.forward(service, port)}, then make connect again with "
+        f"{name}=http://127.0.0.1:{port}"
+    )
     return Finding(what, False, f"{_name(service)}: {no}", remedy)
 
 

@@ -10,9 +10,11 @@ import pytest
 from helpers.contract.done import Done, one_line
 from helpers.contract.replay import Replay, serving
 from helpers.kubernetes_standin import ApiServer
+from helpers.metered_runs import HOUR, NOON, life, node, run
 from helpers.ports import HeldPort
 from helpers.served_meter import Meter, served_meter
 from tally.runs import connected
+from tally.runs.kubeflow import watching
 
 Called = Callable[..., Done]
 pytestmark = pytest.mark.usefixtures("kubeconfig")
@@ -120,10 +122,11 @@ def test_where_nothing_leads_there_it_says_the_command_that_does(
     assert done.code == 1
     assert bad(done) == [
         "missing  Kubeflow Pipelines: kubeflow/ml-pipeline-ui: no address outside the cluster; "
-        "kubectl port-forward -n kubeflow service/ml-pipeline-ui 8081:80, then make connect "
-        "KFP_HOST=http://127.0.0.1:8081",
+        "kubectl port-forward -n kubeflow service/ml-pipeline-ui 8081:80, then make connect again "
+        "with KFP_HOST=http://127.0.0.1:8081",
         "missing  meter: tally/tally-meter: no address outside the cluster; kubectl port-forward "
-        "-n tally service/tally-meter 8080:8080, then make connect METER_URL=http://127.0.0.1:8080",
+        "-n tally service/tally-meter 8080:8080, then make connect again with "
+        "METER_URL=http://127.0.0.1:8080",
     ]
     kept = connected.kept()
     assert kept and kept.settings["TALLY_POD_METER_URL"] == "http://tally-meter.tally.svc:8080"
@@ -263,3 +266,29 @@ def test_a_damaged_connection_is_one_line_and_connect_replaces_it(
     one_line(called("runs"), 2, "connection.json: expected what `tally connect` wrote")
     called("connect")
     assert connected.kept() is not None
+
+
+def test_after_it_submit_runs_there_and_ends_with_the_meters_bill(
+    api: ApiServer, called: Called, replay: Replay, meter: Meter, kubeconfig: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(watching, "POLL_SECONDS", 0.02)
+    replay.multi_user = True
+    api.make_namespace("team-a", "default-editor")
+    api.write_kubeconfig(kubeconfig, "team-a")
+    serve_ui(api, replay.port)
+    serve_meter(api, meter.port)
+    meter.ledger.write_nodes([node()])
+
+    def created(server: Replay) -> None:
+        run_id = server.the_run()["run_id"]
+        meter.ledger.put_new_runs([run(run_id, state="succeeded", ended_at_microseconds=NOON)])
+        meter.ledger.write_usage(life(f"pod-{run_id}", NOON - HOUR, NOON, run_id=run_id))
+
+    replay.created = created
+    called("connect")
+    done = called("submit", "cnn", "--json", TALLY_IMAGE="registry.example/tally:0.1.0")
+    assert done.code == 0, done.err
+    said, bill = json.loads(done.out), meter.ledger.bill(replay.the_run()["run_id"])
+    assert (said["bill_is_final"], said["cost_usd"]) == (True, float(bill.total_usd))
+    assert f"http://tally-meter.tally.svc:{meter.port}".encode() in replay.uploads[0]
