@@ -80,7 +80,7 @@ def check_deployed_twice_and_removed(overlay: str, namespaces: set[str], **value
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("overlay", ["gke", "gke-tpu", "kubeflow-multiuser"])
+@pytest.mark.parametrize("overlay", ["gke", "gke-tpu", "kubeflow", "kubeflow-multiuser"])
 def test_each_overlay_is_deployed_twice_and_removed(
     cluster: Cluster, kubeflow: None, tmp_path: Path, overlay: str
 ) -> None:
