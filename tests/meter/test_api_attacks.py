@@ -271,7 +271,7 @@ def test_other_methods_and_paths_are_refused_in_words(meter: Meter) -> None:
         ("PUT", "/healthz", 405),
         ("GET", "/", 404),
         ("GET", "/v1", 404),
-        ("GET", "/v1/runs/run-a", 404),
+        ("GET", "/v1/runs/run-a/page", 404),
         ("POST", "/v1/runs/run-a/bill", 405),
     ):
         status, answer = meter.ask(method, path)
