@@ -263,7 +263,14 @@ def until_phase(
         pod = pod_now(cluster, namespace, name)
         return pod if pod and pod["status"].get("phase") in phases else None
 
-    return dict(until_true(there, seconds))
+    try:
+        return dict(until_true(there, seconds))
+    except AssertionError as error:
+        found = pod_now(cluster, namespace, name)
+        status = json.dumps(found["status"])[:2000] if found else "it is not there"
+        raise AssertionError(
+            f"{namespace}/{name} is not {' or '.join(phases)} within {seconds} s: {status}"
+        ) from error
 
 
 @contextlib.contextmanager
