@@ -131,9 +131,14 @@ def load(folder: Path = _PACKAGED) -> Catalogue:
             the same machine type, or a variable holds no price.
     """
     own = os.environ.get(VARIABLE, "").strip()
+    return load_with(Path(own) if own else None, folder)
+
+
+def load_with(own: Path | None, folder: Path = _PACKAGED) -> Catalogue:
+    """As `load`, with this file or folder in the place of TALLY_MACHINES'; None for none."""
     return _load(
         stamps(folder, what="folder"),
-        stamps(Path(own), what=VARIABLE) if own else (),
+        stamps(own, what=VARIABLE) if own else (),
         tuple(local_prices().items()),
     )
 

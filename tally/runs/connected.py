@@ -19,6 +19,7 @@ SCHEMA = 1
 NAMES = (
     "KUBECONFIG", "KFP_HOST", "KFP_TOKEN_FILE", "KFP_CA", "KFP_NAMESPACE", "KFP_SERVICE_ACCOUNT",
     "TALLY_METER_URL", "TALLY_METER_TOKEN_FILE", "TALLY_METER_CA", "TALLY_POD_METER_URL",
+    "TALLY_MACHINES",
 )  # fmt: skip
 # a token goes nowhere but where it was made for
 _ONLY_WITH = {

@@ -15,7 +15,14 @@ from tally.kube import here, services
 from tally.kube.cluster import Cluster, Refused, current_context
 from tally.kube.template import Object
 from tally.meterhttp import http_of
-from tally.runs import connected, doctor_cluster, doctor_services, doctor_store, persontoken
+from tally.runs import (
+    connected,
+    doctor_cluster,
+    doctor_services,
+    doctor_store,
+    persontoken,
+    sharedmachines,
+)
 from tally.runs.doctor_kubernetes import METER, version
 from tally.runs.finding import Check, Finding, looked, of_error
 from tally.runs.kubeflow.connection import Connection
@@ -26,7 +33,9 @@ from tally.runs.placement import placement
 _UI, _UI_PORT = "ml-pipeline-ui", 8081  # of Kubeflow, which passes on to the API; where to forward
 _METER, _METER_PORT = "tally-meter", 8080
 _USUAL = {_UI: "kubeflow", _METER: "tally"}  # namespaces, for who may not look at all of them
-_FILES = ("KFP_TOKEN_FILE", "KFP_CA", "TALLY_METER_TOKEN_FILE", "TALLY_METER_CA")
+_FILES = (
+    "KFP_TOKEN_FILE", "KFP_CA", "TALLY_METER_TOKEN_FILE", "TALLY_METER_CA", "TALLY_MACHINES",
+)  # fmt: skip
 _SECONDS = 4.0
 _TRIED = 3  # addresses of a Service
 
@@ -75,6 +84,11 @@ def findings(
             raise
     yield from _kubeflow(found)
     yield from _meter(found, life_seconds)
+    if "TALLY_MACHINES" not in found.settings:
+        namespace = Settings(host="", namespace=found.settings.get("KFP_NAMESPACE", ""))
+        finding, folder = sharedmachines.brought(found.cluster, namespace.pods_namespace)
+        found.settings |= {"TALLY_MACHINES": str(folder)} if folder else {}
+        yield finding
     yield from looked(doctor_store.checks(found.cluster, found.all))
     connected.keep(connected.Connection(found.settings, current_context().name))
     yield Finding("connection", True, f"kept in {connected.file()}", "")

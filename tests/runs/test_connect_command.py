@@ -58,11 +58,30 @@ def serve_meter(api: ApiServer, port: int, lead: bool = True, namespace: str = "
     serve(api, namespace, "tally-meter", label, port, lead)
 
 
+MACHINES = """
+machine_types:
+  our-box:
+    list_price_usd_per_hour: 1.9
+    software_usd_per_hour: 0
+    discount_percent: 0
+    value_of_hour_usd: 1
+    source: this test
+    date: 2026-12-01
+"""
+
+
+def serve_machines(api: ApiServer, text: str = MACHINES) -> None:
+    path = "/api/v1/namespaces/kubeflow/configmaps/tally-machines"
+    api.objects[path] = {"data": {"machines.yaml": text}}
+
+
 def serve_store(api: ApiServer) -> None:
+    """And the machine types that the overlay brings."""
     path = "/api/v1/namespaces/kubeflow/{}"
     api.objects[path.format("services/seaweedfs")] = {"spec": {"ports": [{"port": 8333}]}}
     keys = {"accesskey": "", "secretkey": ""}
     api.objects[path.format("secrets/mlpipeline-minio-artifact")] = {"data": keys}
+    serve_machines(api)
 
 
 def bad(done: Done) -> list[str]:
@@ -78,6 +97,8 @@ def test_from_a_kubeconfig_to_all_that_commands_ask_for(
     done = called("connect")
     assert (done.code, bad(done)) == (0, []), done.out + done.err
     for line in (
+        "ok       machine types: our-box of ConfigMap kubeflow/tally-machines, kept in "
+        f"{tally_home}/machines",
         f"ok       Kubeflow Pipelines: {replay.host} answers, version unknown, one user",
         f"ok       meter: {meter.url} is well",
         "ok       meter's token: taken",
@@ -96,6 +117,7 @@ def test_from_a_kubeconfig_to_all_that_commands_ask_for(
             "TALLY_METER_URL": meter.url,
             "TALLY_METER_TOKEN_FILE": str(tally_home / "meter-token"),
             "TALLY_POD_METER_URL": f"http://tally-meter.tally.svc:{meter.port}",
+            "TALLY_MACHINES": str(tally_home / "machines"),
         },
     }
     (token,) = api.tokens
@@ -110,6 +132,25 @@ def test_from_a_kubeconfig_to_all_that_commands_ask_for(
     assert called("runs", "--json").code == 0
     assert replay.seen["GET runs"] == 1
     assert meter.reviews.asked[-1] == token
+
+
+def test_machine_types_are_the_clusters_own_whole_or_not_at_all(
+    api: ApiServer, called: Called, tally_home: Path
+) -> None:
+    kept = tally_home / "machines/machines.yaml"
+    lines = called("connect").out.splitlines()
+    assert (
+        "optional  machine types: no ConfigMap kubeflow/tally-machines that one may get; where "
+        "there are types of its own, name a copy of them in TALLY_MACHINES"
+    ) in lines
+    serve_machines(api)
+    called("connect")
+    assert kept.read_text() == MACHINES
+    for damaged in (MACHINES.replace("1.9", "much"), "machine_types: [", MACHINES * 2):
+        serve_machines(api, damaged)
+        (line,) = (one for one in called("connect").out.splitlines() if "machine types" in one)
+        assert line.startswith("missing  machine types of ConfigMap kubeflow/tally-machines: ")
+        assert kept.read_text() == MACHINES  # the last one that was good
 
 
 def test_where_nothing_leads_there_it_says_the_command_that_does(
