@@ -33,8 +33,8 @@ from typing import Any
 
 import numpy as np
 
-from tally.training.collective import Membership
-from tally.training.mesh.mesh import Mesh
+from tally.gang.collective import Membership
+from tally.gang.mesh.mesh import Mesh
 from tests.helpers.ports import HeldPort
 
 TARGET, TARGET_WORKERS = 1.0, 2

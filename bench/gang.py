@@ -25,11 +25,11 @@ from typing import Any
 
 from tally.data.format import open_dataset, write
 from tally.data.packaged import digits
+from tally.gang.coordinator.events import Observed, Told
+from tally.gang.coordinator.server import Coordinator
+from tally.gang.local_gang import LocalGang
+from tally.gang.messages import EpochEnd, Failed, Finished, WorkerConfig, decode
 from tally.spec import Spec
-from tally.training.coordinator.events import Observed, Told
-from tally.training.coordinator.server import Coordinator
-from tally.training.local_gang import LocalGang
-from tally.training.messages import EpochEnd, Failed, Finished, WorkerConfig, decode
 
 CASES = (("lstm", 32), ("lstm", 256), ("cnn", 32))
 TARGET_CASE, TARGET = CASES[0], 1.0

@@ -31,11 +31,11 @@ import psutil
 from tally import clock
 from tally.data import registry
 from tally.data.format import open_dataset
+from tally.gang import messages as say
+from tally.gang.coordinator.events import Told
+from tally.gang.coordinator.server import Coordinator
 from tally.spec import Spec
 from tally.steps.recorder import HEARTBEAT_SECONDS, Recorder, local_usage
-from tally.training import messages as say
-from tally.training.coordinator.events import Told
-from tally.training.coordinator.server import Coordinator
 
 WINDOW_SECONDS, PAIRS = 4.0, 24
 CPU_SHARE, RATIO = 0.005, 0.995

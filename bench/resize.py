@@ -40,10 +40,10 @@ from typing import Any
 from bench import resize_trace
 from tally.data.format import open_dataset, write
 from tally.data.packaged import digits
+from tally.gang.coordinator.events import Formed, Left, Ready
+from tally.gang.coordinator.server import Coordinator
+from tally.gang.messages import WorkerConfig
 from tally.spec import Spec
-from tally.training.coordinator.events import Formed, Left, Ready
-from tally.training.coordinator.server import Coordinator
-from tally.training.messages import WorkerConfig
 
 ROUNDS = {"mesh": 50, "in place": 50, "forked": 10, "unready": 5, "cold": 5}
 MODELS = ("cnn", "lstm")

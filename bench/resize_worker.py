@@ -13,10 +13,10 @@ from typing import Any
 
 from bench.resize_trace import Trace
 from tally.data.format import open_dataset
+from tally.gang.coordinator.client import Member
+from tally.gang.coordinator.events import Observation
+from tally.gang.messages import WorkerConfig, encode
 from tally.training import environment
-from tally.training.coordinator.client import Member
-from tally.training.coordinator.events import Observation
-from tally.training.messages import WorkerConfig, encode
 
 
 class TracedMember(Member):
@@ -64,8 +64,8 @@ def in_process(engine: str, config: WorkerConfig) -> tuple[Any, Any]:
         from tally.training.multiworker.engine import MultiWorker
 
         collective = MultiWorker(timeout_seconds=config.silent_seconds)
+    from tally.gang.mesh.mesh import Mesh
     from tally.training.generations import Life
-    from tally.training.mesh.mesh import Mesh
     from tally.training.worker import prepared
 
     dataset = open_dataset(Path(config.dataset))

@@ -114,9 +114,9 @@ class Quiet:
 
 
 def tally(model: Any, dataset: Dataset, train: Split, seed: int) -> float:
+    from tally.gang.messages import WorkerConfig
     from tally.training import elastic, loop
     from tally.training.checkpoint import Position
-    from tally.training.messages import WorkerConfig
     from tally.training.saving import Saver
 
     plan = loop.StepPlan(batch_size=BATCH, learning_rate=RATE, seed=seed)

@@ -21,7 +21,7 @@ from typing import IO, Any, Literal
 from bench.generations import packets
 from bench.generations.shared import SharedState
 from tally.errors import RunError
-from tally.training.collective import Membership
+from tally.gang.collective import Membership
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from bench.generations import packets
 from bench.generations.shared import SharedState
 from tally.data.format import Array
+from tally.gang.collective import Membership
 from tally.training import environment
-from tally.training.collective import Membership
 from tally.training.multiworker.engine import MultiWorker
 
 INTERRUPT_POLL_SECONDS = 0.02

@@ -5,7 +5,7 @@ import socket
 from dataclasses import asdict
 from typing import Any
 
-from tally.training.collective import Membership
+from tally.gang.collective import Membership
 
 PACKET_BYTES = 96 * 1024  # a packet is one message: below the socket's buffer
 TOLD = b"t"  # bytes of the body's own

@@ -17,10 +17,10 @@ import numpy as np
 
 from bench.generations.agent import Nursery
 from bench.resize_trace import Trace
-from tally.training.collective import Collective, CollectiveError, Membership
-from tally.training.coordinator.client import Member
-from tally.training.coordinator.events import End, Generation, Observation
-from tally.training.messages import WorkerConfig
+from tally.gang.collective import Collective, CollectiveError, Membership
+from tally.gang.coordinator.client import Member
+from tally.gang.coordinator.events import End, Generation, Observation
+from tally.gang.messages import WorkerConfig
 
 BODY = "bench.generations.worker:body"
 PRELOAD = ("tally.training.elastic", "tally.training.worker", "bench.generations.worker")

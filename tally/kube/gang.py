@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tally import clock
+from tally.gang.gang import WorkerChange
 from tally.kube import finalizer, reasons
 from tally.kube.cluster import Cluster, Refused
 from tally.kube.following import follow
@@ -16,7 +17,6 @@ from tally.kube.telling import Teller
 from tally.kube.template import Object, WorkerTemplate, moved
 from tally.machines.catalogue import machine
 from tally.scaling.rightsizing import WORKER, after_oom_bytes
-from tally.training.gang import WorkerChange
 
 _STOP_REQUEST_SECONDS = 5.0
 
@@ -24,7 +24,7 @@ _STOP_REQUEST_SECONDS = 5.0
 class KubernetesGang:
     """Workers as pods, all of them in one Job, or two while the machine type changes.
 
-    Implements tally.training.gang.Gang. Kubernetes replaces a pod that ended, was deleted or was
+    Implements tally.gang.gang.Gang. Kubernetes replaces a pod that ended, was deleted or was
     evicted 10 s later, then 20 s, … 10 minutes, counted for each worker on its own. One that ends
     with exit code 0 is done and is not replaced, one with 75 fails the Job.
     """

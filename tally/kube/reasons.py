@@ -5,10 +5,10 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tally.gang.gang import Cause, WorkerChange
 from tally.kube.quantities import quantity
 from tally.kube.template import Object
 from tally.oneline import one_line
-from tally.training.gang import Cause, WorkerChange
 
 _BY_CONDITION: Mapping[str, Cause] = {
     "EvictionByEvictionAPI": "eviction",

@@ -12,13 +12,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tally.gang.gang import WorkerChange
 from tally.kube.manifests import COORDINATOR_LOST, GANG
 from tally.kube.podnames import is_driver, pod_names
 from tally.kube.reasons import change
 from tally.kube.template import Object
 from tally.oneline import one_line
 from tally.scaling.rightsizing import after_oom_bytes
-from tally.training.gang import WorkerChange
 
 _UNFINISHED = ("Pending", "Error", "Failed")
 # what Argo says of a node whose reason is another node's, its pod's log's, or none

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tally import clock
+from tally.gang.gang import WorkerChange
 from tally.kube import reasons
 from tally.kube.template import Object
-from tally.training.gang import WorkerChange
 
 WAITING_SECONDS = 10.0  # a pod that waits longer is told of with the reason
 _LOOK_SECONDS = 1.0

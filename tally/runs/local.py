@@ -175,7 +175,7 @@ def resize(run: RunRecord, workers: int, machine_type: str = "") -> None:
             f"run {run.id}: expected 1 to {most} workers (max_workers), got {workers}; "
             f'submit with SET="max_workers={max(workers, 1)}"'
         )
-    from tally.training.coordinator.resizing import ask_resize
+    from tally.gang.coordinator.resizing import ask_resize
 
     ask_resize(control["address"], control["token"].encode(), workers, machine_type)
 

@@ -10,6 +10,9 @@ from typing import Any
 
 from tally import storage
 from tally.costing.quotes import GANG
+from tally.gang import messages as say
+from tally.gang.coordinator.server import Coordinator
+from tally.gang.gang import Gang
 from tally.steps.conductor import END_SECONDS, Conductor, Stop
 from tally.steps.limiting import Limiter
 from tally.steps.scaling import Scaler
@@ -17,9 +20,6 @@ from tally.steps.spending import Looking
 from tally.steps.step import Step
 from tally.steps.wishes import Wishes
 from tally.steps.workforce import Workforce
-from tally.training import messages as say
-from tally.training.coordinator.server import Coordinator
-from tally.training.gang import Gang
 
 
 def conduct(

@@ -13,6 +13,10 @@ from typing import Any
 from tally import storage
 from tally.costing.spending import Spending
 from tally.errors import RunError, SpecError
+from tally.gang import messages as say
+from tally.gang.coordinator import events as heard
+from tally.gang.coordinator.server import Coordinator
+from tally.gang.gang import Gang, WorkerChange
 from tally.steps import limiting, saying
 from tally.steps.limiting import Limiter
 from tally.steps.lost_work import count_lost_work
@@ -20,10 +24,6 @@ from tally.steps.scaling import Scaler
 from tally.steps.step import TERMINATED, Step
 from tally.steps.worker_rows import rows_of
 from tally.steps.workforce import Workforce
-from tally.training import messages as say
-from tally.training.coordinator import events as heard
-from tally.training.coordinator.server import Coordinator
-from tally.training.gang import Gang, WorkerChange
 
 STOP_SECONDS = 1.6  # the workers' last call and a checkpoint, inside submit's two seconds
 LIMIT_SECONDS = 40.0  # the same where nobody waits: a bucket may take its time

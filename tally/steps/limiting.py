@@ -7,9 +7,9 @@ from dataclasses import replace
 from tally import clock
 from tally.costing.spending import SAVING_SECONDS, Kind, Limits, Remaining, Spending, stop_words
 from tally.errors import RunError
+from tally.gang import messages as say
 from tally.steps.spending import Account
 from tally.steps.step import Step
-from tally.training import messages as say
 
 LONGEST_SAVE_SECONDS = 60.0  # what seems more is another machine's clock
 RECENT = 50  # messages of progress, that speed is measured over

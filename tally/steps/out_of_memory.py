@@ -1,8 +1,8 @@
 """A worker that was killed for its memory: the gang begins once more with more of it, once."""
 
 from tally.errors import RunError, TallyError
+from tally.gang.gang import Gang, WorkerChange
 from tally.steps.step import Step
-from tally.training.gang import Gang, WorkerChange
 
 REMEDY = 'take a larger machine type (SET="machine_type=…") or a smaller batch_size'
 _MEBIBYTE = 1 << 20

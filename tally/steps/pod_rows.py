@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from tally import clock
 from tally.costing.usage import Phase, Usage
+from tally.gang.coordinator.events import Observation
+from tally.gang.gang import WorkerChange
 from tally.steps.outbox import Outbox
 from tally.steps.step import Step
-from tally.training.coordinator.events import Observation
-from tally.training.gang import WorkerChange
 
 
 class PodRows:

@@ -17,16 +17,16 @@ from tally.costing.pace import Pace, pace
 from tally.costing.plan import LOCAL
 from tally.costing.profiles import Profile
 from tally.data.format import Dataset, digest
+from tally.gang.messages import WorkerConfig
 from tally.spec import Spec
 from tally.steps.candidates import judged
 from tally.steps.recorder import node_id
-from tally.training.messages import WorkerConfig
 from tally.userfile import is_user_file
 
 PROFILE_SECONDS = 19.0  # for all of it; a quote takes 20 s at most
 SIZE_SECONDS = 2.5
 MOST_PROFILED = 4  # workers: more than that are not started for a profile
-_CODE = ("training", "models")  # rooms whose sources decide how long a step takes
+_CODE = ("gang", "training", "models")  # rooms whose sources decide how long a step takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,10 @@
 from tally import events
 from tally.costing.ledger import open_ledger
 from tally.data.format import Dataset
+from tally.gang.messages import Finished
 from tally.spec import Spec
 from tally.steps import profiles
 from tally.steps.step import Step
-from tally.training.messages import Finished
 
 
 def remember(here: Step, spec: Spec, dataset: Dataset, finished: Finished) -> None:

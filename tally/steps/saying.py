@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
+from tally.gang import messages as say
 from tally.steps.step import Step
-from tally.training import messages as say
 
 
 def write(here: Step, message: say.Message) -> None:

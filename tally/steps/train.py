@@ -19,6 +19,9 @@ from tally.costing.plan import LOCAL, Plan
 from tally.costing.runs import RunRecord
 from tally.data.format import Dataset, open_dataset
 from tally.errors import SpecError
+from tally.gang.gang import Gang
+from tally.gang.local_gang import LocalGang
+from tally.gang.messages import Finished, WorkerConfig
 from tally.kube.here import is_here
 from tally.machines.catalogue import machine
 from tally.spec import Spec, parse_settings
@@ -34,9 +37,6 @@ from tally.steps.step import Step, step
 from tally.steps.worker_size import worker_size
 from tally.training import checkpoint, output, state
 from tally.training.dataset_copy import COORDINATOR
-from tally.training.gang import Gang
-from tally.training.local_gang import LocalGang
-from tally.training.messages import Finished, WorkerConfig
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from tally.costing.quotes import RESIZE_ASKED
 from tally.errors import TallyError
+from tally.gang.coordinator.events import ResizeAsked
 from tally.steps.metering import required_client
-from tally.training.coordinator.events import ResizeAsked
 
 LOOK_SECONDS = 3.0
 

@@ -7,11 +7,11 @@ from typing import Protocol
 
 from tally import clock
 from tally.costing.usage import Phase, Usage
+from tally.gang.coordinator.events import Observation
+from tally.gang.gang import WorkerChange
 from tally.kube.here import is_here
 from tally.steps.recorder import local_usage
 from tally.steps.step import Step
-from tally.training.coordinator.events import Observation
-from tally.training.gang import WorkerChange
 
 
 class Rows(Protocol):

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tally.errors import RunError, TallyError
+from tally.gang.gang import Gang, WorkerChange, move_and_index
 from tally.steps import out_of_memory
 from tally.steps.saying import note
 from tally.steps.step import Step
-from tally.training.gang import Gang, WorkerChange, move_and_index
 
 DEATHS = 3  # of workers in a row, without a step done between them
 

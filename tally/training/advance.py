@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, replace
 
 from tally.data.format import Array
+from tally.gang.messages import EpochEnd, WorkerConfig
 from tally.training import batches, order
 from tally.training.checkpoint import Position
-from tally.training.messages import EpochEnd, WorkerConfig
 from tally.training.noise import GradientNoise
 
 

@@ -19,8 +19,8 @@ import numpy as np
 from tally.buckets import kept
 from tally.data.format import Array
 from tally.errors import RunError, SpecError, check_schema
+from tally.gang.messages import EpochEnd
 from tally.storage import CloudPath, Location, atomic_file
-from tally.training.messages import EpochEnd
 from tally.training.noise import UNKNOWN, GradientNoise
 
 SCHEMA = 2  # 1 knew no batch that changes

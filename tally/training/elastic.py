@@ -14,12 +14,12 @@ import numpy as np
 
 from tally.data.format import Array, Split
 from tally.errors import RunError
+from tally.gang.collective import Collective
+from tally.gang.coordinator.events import Observation
+from tally.gang.messages import Message, Progress, WorkerConfig
 from tally.training import loop, order
 from tally.training.advance import Done, advanced, ended, finished, steps_done, steps_left
 from tally.training.checkpoint import Position
-from tally.training.collective import Collective
-from tally.training.coordinator.events import Observation
-from tally.training.messages import Message, Progress, WorkerConfig
 from tally.training.noise import GradientNoise, averaged
 
 CALL_SECONDS = 0.15  # a call should last so long: a bar moves, a stop is heard, overhead is small

@@ -7,13 +7,13 @@ from dataclasses import replace
 from tally import storage
 from tally.data.format import Split
 from tally.errors import RunError
+from tally.gang.collective import Collective, CollectiveError
+from tally.gang.coordinator.client import Member
+from tally.gang.coordinator.events import End, Generation, Observation
+from tally.gang.messages import Finished, Message, Note, Started, Stopped, WorkerConfig
 from tally.training import advance, checkpoint, elastic, loop, output, state, warm
 from tally.training.checkpoint import Position
-from tally.training.collective import Collective, CollectiveError
-from tally.training.coordinator.client import Member
-from tally.training.coordinator.events import End, Generation, Observation
 from tally.training.elastic import Place, Standing
-from tally.training.messages import Finished, Message, Note, Started, Stopped, WorkerConfig
 from tally.training.saving import Saver
 
 COORDINATOR_LOST = 75  # on Kubernetes it fails the Job: nobody restarts an orphan

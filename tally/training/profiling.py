@@ -23,12 +23,12 @@ from typing import Any
 
 from tally import lifeline
 from tally.errors import RunError, SpecError, TallyError
-from tally.training import messages as say
+from tally.gang import messages as say
+from tally.gang.coordinator import events as heard
+from tally.gang.coordinator.server import Coordinator, Limits
+from tally.gang.gang import WorkerChange
+from tally.gang.local_gang import LocalGang
 from tally.training import order
-from tally.training.coordinator import events as heard
-from tally.training.coordinator.server import Coordinator, Limits
-from tally.training.gang import WorkerChange
-from tally.training.local_gang import LocalGang
 
 SETTLE_REPORTS = 3  # of a size's first progress reports that are left out
 SIZE_SECONDS = 2.5  # at one size, once it trains

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import numpy as np
 
 from tally import clock, storage
+from tally.gang.messages import Message, Saved, WorkerConfig
 from tally.training import checkpoint, elastic, loop
 from tally.training.checkpoint import Checkpoint, Position
-from tally.training.messages import Message, Saved, WorkerConfig
 
 
 class Saver:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
+from tally.gang.messages import WorkerConfig
 from tally.training import loop
 from tally.training.checkpoint import Position
-from tally.training.messages import WorkerConfig
 from tally.userfile import is_user_file
 
 

@@ -31,12 +31,12 @@ _BEGAN = time.monotonic()
 from tally import lifeline, userfile  # noqa: E402
 from tally.data.format import open_dataset  # noqa: E402
 from tally.errors import RunError, SpecError, TallyError  # noqa: E402
+from tally.gang.collective import Collective  # noqa: E402
+from tally.gang.coordinator.client import CoordinatorLost, Member  # noqa: E402
+from tally.gang.messages import Failed, Message, Ready, WorkerConfig, encode  # noqa: E402
 from tally.models import registry  # noqa: E402
 from tally.training import environment  # noqa: E402
-from tally.training.collective import Collective  # noqa: E402
-from tally.training.coordinator.client import CoordinatorLost, Member  # noqa: E402
 from tally.training.dataset_copy import local_dataset  # noqa: E402
-from tally.training.messages import Failed, Message, Ready, WorkerConfig, encode  # noqa: E402
 
 COORDINATOR_LOST = 75
 TERMINATED = 143
@@ -119,7 +119,7 @@ def _measured() -> Any:
     """What takes in each step for Prometheus, or None; its library is loaded only where it asks."""
     if not os.environ.get("TALLY_METRICS_PORT"):
         return None
-    from tally.training import worker_metrics
+    from tally.gang import worker_metrics
 
     return worker_metrics.serve(os.environ.get("TALLY_HOST", "127.0.0.1")).observe
 
@@ -133,7 +133,7 @@ def _engine(config: WorkerConfig) -> Collective:
         from tally.training.multiworker.engine import MultiWorker
 
         return MultiWorker(host, config.silent_seconds)
-    from tally.training.mesh.mesh import Mesh
+    from tally.gang.mesh.mesh import Mesh
 
     return Mesh(host=host, timeout_seconds=config.silent_seconds)
 

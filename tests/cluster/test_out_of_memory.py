@@ -15,13 +15,13 @@ from helpers.cluster.objects import every, until_true
 from helpers.cluster.training_pods import BUCKET, Store, node_address
 from helpers.training.made_training import TOKEN, config, pictures
 from tally.errors import RunError
+from tally.gang.messages import Finished
 from tally.kube.cluster import Cluster
 from tally.kube.gang import KubernetesGang
 from tally.steps.conducting import conduct
 from tally.steps.recorder import Recorder
 from tally.steps.step import Step
 from tally.training.dataset_copy import COORDINATOR
-from tally.training.messages import Finished
 
 Make = Callable[..., Any]
 MIB = 1 << 20

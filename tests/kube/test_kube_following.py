@@ -11,10 +11,10 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 
 from helpers.kube.recorded import recorded
+from tally.gang.gang import WorkerChange
 from tally.kube.cluster import Cluster, Refused
 from tally.kube.following import follow
 from tally.kube.telling import Teller
-from tally.training.gang import WorkerChange
 
 
 def named(uid: str, version: str = "1") -> dict[str, Any]:

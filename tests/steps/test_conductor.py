@@ -8,12 +8,12 @@ import pytest
 
 from helpers.training.made_training import TOKEN, config
 from tally.errors import RunError
+from tally.gang.coordinator.client import Member
+from tally.gang.coordinator.events import Generation
 from tally.steps.conducting import conduct
 from tally.steps.conductor import FUTILE
 from tally.steps.recorder import Recorder
 from tally.steps.step import Step
-from tally.training.coordinator.client import Member
-from tally.training.coordinator.events import Generation
 
 
 class Apart:

@@ -12,11 +12,11 @@ from helpers.served_meter import Meter, served_meter, token_of, until
 from tally import clock
 from tally.costing.quotes import GANG
 from tally.errors import SpecError
+from tally.gang.coordinator.events import ResizeAsked
 from tally.meterclient import MeterClient
 from tally.steps import wishes
 from tally.steps.outbox import PACE_SECONDS, Outbox
 from tally.steps.wishes import Wishes
-from tally.training.coordinator.events import ResizeAsked
 
 
 @pytest.fixture

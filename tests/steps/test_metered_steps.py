@@ -12,6 +12,8 @@ import pytest
 from helpers.metered_runs import HOUR, NOON, SECOND, life, node, run
 from helpers.served_meter import Meter, served_meter, token_of
 from tally import clock
+from tally.gang.coordinator.events import Observation
+from tally.gang.gang import WorkerChange
 from tally.steps.lost_work import count_lost_work
 from tally.steps.outbox import Outbox
 from tally.steps.pod_rows import PodRows
@@ -19,8 +21,6 @@ from tally.steps.recorder import Recorder
 from tally.steps.step import Step
 from tally.steps.worker_rows import WorkerRows, rows_of
 from tally.training import checkpoint
-from tally.training.coordinator.events import Observation
-from tally.training.gang import WorkerChange
 
 START = NOON - HOUR
 BEGUN = START + 25 * SECOND

@@ -14,13 +14,13 @@ import pytest
 
 from helpers.training.made_training import TOKEN, config
 from tally.errors import RunError
+from tally.gang import messages as say
+from tally.gang.coordinator.client import Member
+from tally.gang.gang import WorkerChange
 from tally.steps.conducting import conduct
 from tally.steps.recorder import Recorder
 from tally.steps.step import Step
 from tally.steps.workforce import DEATHS
-from tally.training import messages as say
-from tally.training.coordinator.client import Member
-from tally.training.gang import WorkerChange
 
 MIB = 1 << 20
 

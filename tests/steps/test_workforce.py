@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from tally.gang.gang import WorkerChange
 from tally.steps.recorder import Recorder
 from tally.steps.step import Step
 from tally.steps.workforce import Workforce
-from tally.training.gang import WorkerChange
 
 
 class Gang:

@@ -15,11 +15,11 @@ from helpers.training.made_training import EXAMPLES, config, crew, pictures
 from tally import storage
 from tally.data.format import Array, Split, open_dataset
 from tally.errors import SpecError
+from tally.gang.coordinator.events import Formed, Observation
+from tally.gang.messages import Finished, Message, Progress
 from tally.models import registry
 from tally.training import advance, batches, checkpoint, elastic, environment, loop, order
 from tally.training.checkpoint import Position
-from tally.training.coordinator.events import Formed, Observation
-from tally.training.messages import Finished, Message, Progress
 
 pytestmark = pytest.mark.exact
 

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tally.errors import RunError, SchemaError, SpecError
+from tally.gang.messages import EpochEnd
 from tally.training import checkpoint
 from tally.training.checkpoint import Checkpoint, Position
-from tally.training.messages import EpochEnd
 
 SPEC: dict[str, str | int] = {"dataset": "abc", "model": "cnn", "batch_size": 32, "seed": 0}
 HISTORY = (EpochEnd(0, 0.5, 0.75, 1.5),)

@@ -7,8 +7,8 @@ import pytest
 from test_elastic_gang import DROPOUT, TOLERANCE, apart, kernel_of
 
 from helpers.training.made_training import EXAMPLES, Ended, config, crew, finished, pictures, words
-from tally.training.coordinator.events import Formed, Observed
-from tally.training.messages import Finished
+from tally.gang.coordinator.events import Formed, Observed
+from tally.gang.messages import Finished
 
 pytestmark = [pytest.mark.exact, pytest.mark.slow]
 

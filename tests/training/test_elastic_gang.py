@@ -21,9 +21,9 @@ from helpers.training.made_training import (
 )
 from helpers.training.warm_gang import Pool, WarmGang
 from tally.data.format import Meta
+from tally.gang.coordinator.events import Formed, Observed
+from tally.gang.messages import Finished, Progress, Stopped
 from tally.training.checkpoint import read_tensors
-from tally.training.coordinator.events import Formed, Observed
-from tally.training.messages import Finished, Progress, Stopped
 
 pytestmark = pytest.mark.exact
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import grpc
 import pytest
 
+from helpers.gang.mesh_proxy import Fault, Recorded
 from helpers.training.made_training import EXAMPLES, TOKEN, config, pictures
-from helpers.training.mesh_proxy import Fault, Recorded
 from helpers.training.warm_gang import Pool, WarmGang, garbage
 from tally.errors import TallyError
+from tally.gang.coordinator import coordinator_pb2 as pb
+from tally.gang.coordinator import wire
+from tally.gang.coordinator.client import Member
 from tally.training.checkpoint import read_tensors
-from tally.training.coordinator import coordinator_pb2 as pb
-from tally.training.coordinator import wire
-from tally.training.coordinator.client import Member
 
 pytestmark = pytest.mark.exact
 

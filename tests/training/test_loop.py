@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from helpers.training.made_training import EXAMPLES, config, pictures, words
 from tally.data.format import Array, Dataset, Meta, Split, open_dataset
 from tally.errors import DataError, RunError, SpecError
+from tally.gang.coordinator.events import Observation
+from tally.gang.messages import EpochEnd, Message, Saved
 from tally.models import registry
 from tally.training import elastic, environment, gradients, loop, order, output, predict
 from tally.training.checkpoint import Position
-from tally.training.coordinator.events import Observation
-from tally.training.messages import EpochEnd, Message, Saved
 from tally.training.saving import Saver
 
 pytestmark = pytest.mark.exact

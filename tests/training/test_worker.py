@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.training.made_training import EXAMPLES, config, finished, pictures, words, worker
-from tally.training import checkpoint
-from tally.training.checkpoint import read_tensors
-from tally.training.messages import (
+from tally.gang.messages import (
     EpochEnd,
     Failed,
     Finished,
@@ -24,6 +22,8 @@ from tally.training.messages import (
     Stopped,
     WorkerConfig,
 )
+from tally.training import checkpoint
+from tally.training.checkpoint import read_tensors
 
 USER = """
 import keras

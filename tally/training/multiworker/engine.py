@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tally.data.format import Array
-from tally.training.collective import CollectiveError, Interrupted, Membership, PeerLost
+from tally.gang.collective import CollectiveError, Interrupted, Membership, PeerLost
 from tally.training.multiworker.cluster import Cluster
 from tally.training.multiworker.rendezvous import Rendezvous
 
@@ -20,7 +20,7 @@ DTYPES = ("float32", "float64", "int32", "int64")
 
 
 class MultiWorker:
-    """TensorFlow's collectives; see tally.training.collective.Collective for the calls."""
+    """TensorFlow's collectives; see tally.gang.collective.Collective for the calls."""
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tally.training.collective import Interrupted, Membership, PeerLost
+from tally.gang.collective import Interrupted, Membership, PeerLost
 
 LINE_BYTES = 64 * 1024  # a line is some hundred bytes, a few more for each rank
 POLL_SECONDS = 0.02  # how late an interrupt may be heard

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tally.training.gang import WorkerChange
+from tally.gang.gang import WorkerChange
 
 
 class Told:

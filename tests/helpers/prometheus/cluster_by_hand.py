@@ -13,14 +13,14 @@ from helpers.metered_runs import HOUR, SECOND, life, node, run
 from tally.costing.ledger import Ledger
 from tally.costing.quotes import Quote
 from tally.costing.usage import Usage
+from tally.gang.coordinator.events import Observation
+from tally.gang.worker_metrics import WorkerMetrics
 from tally.kube.manifests import GangSpec, gang_objects
 from tally.kube.template import WorkerTemplate
 from tally.meter.exposition import CONTENT_TYPE, Exposition, MeterState
 from tally.meter.snapshot import Snapshot, take
 from tally.training.checkpoint import Position
-from tally.training.coordinator.events import Observation
 from tally.training.elastic import Standing
-from tally.training.worker_metrics import WorkerMetrics
 
 TOKEN = "a-token-of-the-meters-audience"
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from tally.data.format import Chunk, Content, Meta, open_dataset, write
-from tally.training.coordinator.events import Told
-from tally.training.coordinator.server import Coordinator
-from tally.training.messages import Finished, Message, WorkerConfig, decode
+from tally.gang.coordinator.events import Told
+from tally.gang.coordinator.server import Coordinator
+from tally.gang.messages import Finished, Message, WorkerConfig, decode
 
 CLASSES = ("square", "cross", "line")
 TOKEN = b"a-token-of-this-test"

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from helpers.gang.mesh_proxy import Fault, Recorded, Wire
 from helpers.training.made_training import TOKEN
-from helpers.training.mesh_proxy import Fault, Recorded, Wire
-from tally.training.coordinator.events import Dropped, Formed, Left, Observed, Told
-from tally.training.coordinator.server import Coordinator, Limits
-from tally.training.messages import Finished, WorkerConfig, decode
+from tally.gang.coordinator.events import Dropped, Formed, Left, Observed, Told
+from tally.gang.coordinator.server import Coordinator, Limits
+from tally.gang.messages import Finished, WorkerConfig, decode
 
 LIMITS = Limits(
     heartbeat_seconds=0.05, silent_seconds=1.0, rest_urgent_seconds=1.5, rest_seconds=4.0,

@@ -15,9 +15,9 @@ from typing import Any
 
 from tally.data.format import open_dataset
 from tally.errors import TallyError
-from tally.training.coordinator.client import Member
-from tally.training.mesh.mesh import Mesh
-from tally.training.messages import WorkerConfig, encode
+from tally.gang.coordinator.client import Member
+from tally.gang.mesh.mesh import Mesh
+from tally.gang.messages import WorkerConfig, encode
 from tally.training.worker import prepared
 
 

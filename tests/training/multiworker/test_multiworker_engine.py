@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tally.training.collective import Membership, PeerLost
+from tally.gang.collective import Membership, PeerLost
 from tally.training.multiworker.rendezvous import Rendezvous
 
 pytestmark = pytest.mark.exact
@@ -21,7 +21,7 @@ WORKER = """
 import json, os, sys
 import numpy as np
 from tally.training import environment
-from tally.training.collective import Membership
+from tally.gang.collective import Membership
 from tally.training.multiworker.engine import MultiWorker
 
 environment.load_keras()
