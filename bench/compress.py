@@ -110,9 +110,9 @@ def alone(run: str, folder: Path, ways: tuple[str, ...]) -> list[Row]:
     from tally.compression.running import taken
     from tally.costing.ledger import open_ledger
     from tally.data import registry
+    from tally.learning.tensorflow import predict
     from tally.runs.listing import find
     from tally.spec import validate
-    from tally.training import predict
 
     spec = validate("bench", find(open_ledger(), run).spec)
     dataset = open_dataset(registry.prepare(spec)[0])

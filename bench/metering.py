@@ -86,7 +86,7 @@ def measure(home: Path, pairs: int) -> dict[str, float]:
 
     coordinator = Coordinator(token, config.as_json(), told, workers=1)
     worker = subprocess.Popen(
-        [sys.executable, "-m", "tally.training.worker"],
+        [sys.executable, "-m", "tally.learning.worker"],
         env={
             **os.environ,
             "TALLY_COORDINATOR": coordinator.address,

@@ -1,6 +1,6 @@
 """A worker of bench.resize: built and warmed once, in a gang whenever it is told to join one.
 
-What tally.training.worker does, but for the order: it is warm before it joins, and after it was
+What tally.learning.worker does, but for the order: it is warm before it joins, and after it was
 left out it joins again. Each step's end goes to the trace, a file that all processes append to.
 """
 
@@ -16,7 +16,7 @@ from tally.data.format import open_dataset
 from tally.gang.coordinator.client import Member
 from tally.gang.coordinator.events import Observation
 from tally.gang.messages import WorkerConfig, encode
-from tally.training import environment
+from tally.learning.tensorflow import environment
 
 
 class TracedMember(Member):
@@ -61,12 +61,12 @@ def in_process(engine: str, config: WorkerConfig) -> tuple[Any, Any]:
     environment.use_cores(config.cores)
     collective: Any = None
     if engine == "in place":
-        from tally.training.multiworker.engine import MultiWorker
+        from tally.learning.tensorflow.multiworker.engine import MultiWorker
 
         collective = MultiWorker(timeout_seconds=config.silent_seconds)
     from tally.gang.mesh.mesh import Mesh
-    from tally.training.generations import Life
-    from tally.training.worker import prepared
+    from tally.learning.generations import Life
+    from tally.learning.worker import prepared
 
     dataset = open_dataset(Path(config.dataset))
     training, _ = prepared(config, dataset)

@@ -30,9 +30,9 @@ import numpy as np
 from tally.data.format import Dataset, open_dataset, write
 from tally.data.packaged import digits
 from tally.data.shards import Shard, Split
+from tally.learning.tensorflow import environment
 from tally.models import registry
 from tally.spec import Spec
-from tally.training import environment
 
 BATCH, RATE = 32, 0.001
 TARGETS = {"cnn": 1.35, "lstm": 1.1}
@@ -115,9 +115,10 @@ class Quiet:
 
 def tally(model: Any, dataset: Dataset, train: Split, seed: int) -> float:
     from tally.gang.messages import WorkerConfig
-    from tally.training import elastic, loop
-    from tally.training.checkpoint import Position
-    from tally.training.saving import Saver
+    from tally.learning import elastic
+    from tally.learning.checkpoint import Position
+    from tally.learning.saving import Saver
+    from tally.learning.tensorflow import loop
 
     plan = loop.StepPlan(batch_size=BATCH, learning_rate=RATE, seed=seed)
     training = loop.prepare(model, dataset.meta, plan)
@@ -169,7 +170,7 @@ def fit(model: Any, arrays: Any, *, pipeline: bool, grouped: int) -> float:
 
 
 def test_loss(model: Any, dataset: Dataset) -> float:
-    from tally.training import predict
+    from tally.learning.tensorflow import predict
 
     test = dataset.splits["test"]
     probabilities = predict.probabilities(model, test, dataset.meta)

@@ -17,8 +17,8 @@ from bench.generations import packets
 from bench.generations.shared import SharedState
 from tally.data.format import Array
 from tally.gang.collective import Membership
-from tally.training import environment
-from tally.training.multiworker.engine import MultiWorker
+from tally.learning.tensorflow import environment
+from tally.learning.tensorflow.multiworker.engine import MultiWorker
 
 INTERRUPT_POLL_SECONDS = 0.02
 

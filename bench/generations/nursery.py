@@ -20,14 +20,14 @@ from typing import Any
 
 from bench.generations import child, packets
 from bench.generations.shared import SharedState
-from tally.training import environment
+from tally.learning.tensorflow import environment
 
 # Everything a child would import, threads excepted: the strategy's own modules come with them.
 PRELOADED = (
     "tensorflow.python.distribute.collective_all_reduce_strategy",
     "tally.models.registry",
-    "tally.training.loop",
-    "tally.training.checkpoint",
+    "tally.learning.tensorflow.loop",
+    "tally.learning.checkpoint",
 )
 
 

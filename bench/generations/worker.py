@@ -23,7 +23,7 @@ from tally.gang.coordinator.events import End, Generation, Observation
 from tally.gang.messages import WorkerConfig
 
 BODY = "bench.generations.worker:body"
-PRELOAD = ("tally.training.elastic", "tally.training.worker", "bench.generations.worker")
+PRELOAD = ("tally.learning.elastic", "tally.learning.worker", "bench.generations.worker")
 WARM_SECONDS = 120.0
 LOOK_SECONDS = 0.002
 
@@ -89,9 +89,9 @@ def _serve(
 def body(engine: Collective, arguments: Mapping[str, Any], shared: Any, told: Any) -> None:
     """A child: builds and warms, then serves generations."""
     from tally.data.format import open_dataset
-    from tally.training import advance, elastic, state
-    from tally.training.checkpoint import Position
-    from tally.training.worker import prepared
+    from tally.learning import advance, elastic, state
+    from tally.learning.checkpoint import Position
+    from tally.learning.worker import prepared
 
     config = WorkerConfig.from_json(arguments["config"])
     dataset = open_dataset(Path(config.dataset))
@@ -123,7 +123,7 @@ def _agree(
     engine: Collective, membership: Membership, training: Any, standing: Any, steps: int
 ) -> None:
     """All take the state of the rank that has done the most steps."""
-    from tally.training import state
+    from tally.learning import state
 
     have = np.zeros(membership.world_size, np.int64)
     have[membership.rank] = steps + 1

@@ -18,7 +18,7 @@ from typing import Any
 def main(parent_pid: str) -> None:
     """Convert each job in order, and say so."""
     from tally import lifeline
-    from tally.training import environment
+    from tally.learning.tensorflow import environment
 
     lifeline.end_with(int(parent_pid))
     answers = os.fdopen(os.dup(1), "w")

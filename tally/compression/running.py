@@ -55,7 +55,7 @@ class Runner:
 
     def probabilities(self, split: Split, batch_size: int = 64) -> Array:
         """The same for a whole split, in order; rows sum to 1."""
-        from tally.training.predict import normalised
+        from tally.learning.tensorflow.predict import normalised
 
         parts = [
             self.batch(split.gather(np.arange(first, min(first + batch_size, len(split))))[0])

@@ -9,8 +9,8 @@ import numpy as np
 from tally.compression import masks
 from tally.compression.recipe import Recipe
 from tally.data.format import Array, Meta, Split
-from tally.training.gradients import losses_by_example, scaled
-from tally.training.order import epoch_order
+from tally.learning.order import epoch_order
+from tally.learning.tensorflow.gradients import losses_by_example, scaled
 
 PRUNED = 0.75  # of the steps; the rest lets what stayed settle
 WHOLE = 0.02  # of all weights: a kernel below stays whole

@@ -97,7 +97,7 @@ class LocalGang:
 
     def _start(self, index: int) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tally.training.worker"],
+            [sys.executable, "-m", "tally.learning.worker"],
             stdin=subprocess.DEVNULL,
             env={**os.environ, **self._environment, "TALLY_WORKER": str(index)},
         )

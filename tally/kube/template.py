@@ -86,7 +86,7 @@ class WorkerTemplate:
     service_account: str = ""
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
-    command: tuple[str, ...] = ("python", "-m", "tally.training.worker")
+    command: tuple[str, ...] = ("python", "-m", "tally.learning.worker")
 
 
 def worker_template(machine: MachineType, image: str, **others: Any) -> WorkerTemplate:

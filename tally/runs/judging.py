@@ -45,7 +45,7 @@ def compress(
         SpecError: no such run, or a parameter that is wrong.
         DataError: the run left no model, or its data is gone.
     """
-    from tally.training import predict
+    from tally.learning.tensorflow import predict
 
     record = find(open_ledger(), run)
     spec = validate("compress", {**record.spec, **settings})

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tally.errors import SpecError
+from tally.learning.batches import efficiency
 from tally.scaling.forecast import NoiseSeen
 from tally.scaling.policy import Decision, Objective, Offer, Seen, Size, decide
 from tally.scaling.running import Running, joined
 from tally.scaling.stepfit import Fitted, Observation, fit
 from tally.scaling.stepmodel import StepTime
-from tally.training.batches import efficiency
 
 AGAIN_SECONDS = 300.0  # an offer of which workers did not come is not asked for again meanwhile
 SHARE_TO_END = 0.02  # of a training that is left: no change pays back

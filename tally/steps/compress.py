@@ -26,7 +26,7 @@ def run(
     Returns:
         The bytes of each that was made, by name; {} where nothing was trained.
     """
-    from tally.training import predict
+    from tally.learning.tensorflow import predict
 
     with step("compress") as here:
         if passed(spec):

@@ -47,8 +47,8 @@ def judge(
         tally.steps.comparing), `candidates` (rows of tally.steps.measuring), `verdict` (of
         tally.steps.promoting; None without candidates) and `seconds`.
     """
+    from tally.learning.tensorflow import predict
     from tally.reports.artifacts import evaluation_html
-    from tally.training import predict
 
     began, test = time.monotonic(), dataset.splits["test"]
     here.event("progress", done=0, total=len(test), unit="examples")

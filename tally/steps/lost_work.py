@@ -7,9 +7,9 @@ from tally import clock
 from tally.costing.ledger import open_ledger
 from tally.costing.merge import split_lost
 from tally.costing.usage import Usage
+from tally.learning import checkpoint
 from tally.steps.step import Step
 from tally.storage import Location
-from tally.training import checkpoint
 
 if TYPE_CHECKING:
     from tally.meterclient import MeterClient

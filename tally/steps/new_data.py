@@ -30,7 +30,7 @@ def nothing_new(pipeline: str, dataset_name: str, fingerprint: str) -> str:
 
 def champion_weights(pipeline: str, dataset_name: str) -> tuple[str, Version] | None:
     """Where the champion's weights are, to start from; None without a champion."""
-    from tally.training.predict import WEIGHTS
+    from tally.learning.tensorflow.predict import WEIGHTS
 
     registry, model = Registry(), model_name(pipeline, dataset_name)
     champion = registry.champion(model)

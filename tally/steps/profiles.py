@@ -26,7 +26,7 @@ from tally.userfile import is_user_file
 PROFILE_SECONDS = 19.0  # for all of it; a quote takes 20 s at most
 SIZE_SECONDS = 2.5
 MOST_PROFILED = 4  # workers: more than that are not started for a profile
-_CODE = ("gang", "training", "models")  # rooms whose sources decide how long a step takes
+_CODE = ("gang", "learning", "models")  # rooms whose sources decide how long a step takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def measure(
         RunError: a worker died.
         SpecError: the model cannot train on the dataset.
     """
-    from tally.training import profiling  # gRPC: only where something is measured
+    from tally.learning import profiling  # gRPC: only where something is measured
 
     wanted = [profiling.Wanted(config=one.config(), sizes=sizes) for one, sizes in trainings]
     began = time.monotonic()

@@ -9,6 +9,7 @@ from tally import clock
 from tally.costing.plan import LOCAL, Plan, PlannedOffer
 from tally.gang import messages as say
 from tally.gang.coordinator import events as heard
+from tally.learning import batches
 from tally.machines.catalogue import machine
 from tally.scaling.controller import Controller, Outcome, Setup
 from tally.scaling.policy import Decision, Offer, Size
@@ -17,7 +18,6 @@ from tally.scaling.stepmodel import StepTime
 from tally.spec import Spec
 from tally.steps.limiting import Limiter
 from tally.steps.step import Step
-from tally.training import batches
 
 DECIDE_SECONDS = 4.0
 PENDING_SECONDS = 30.0  # a worker without a place is not waited for any longer

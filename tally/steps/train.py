@@ -23,6 +23,8 @@ from tally.gang.gang import Gang
 from tally.gang.local_gang import LocalGang
 from tally.gang.messages import Finished, WorkerConfig
 from tally.kube.here import is_here
+from tally.learning import checkpoint, output, state
+from tally.learning.dataset_copy import COORDINATOR
 from tally.machines.catalogue import machine
 from tally.spec import Spec, parse_settings
 from tally.steps import artifacts
@@ -35,8 +37,6 @@ from tally.steps.scaling import scaler_of
 from tally.steps.spending import account_of, limits_of
 from tally.steps.step import Step, step
 from tally.steps.worker_size import worker_size
-from tally.training import checkpoint, output, state
-from tally.training.dataset_copy import COORDINATOR
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ import pytest
 
 from helpers.cluster.objects import every, until_true
 from helpers.cluster.training_pods import BUCKET, Store, node_address
-from helpers.training.made_training import TOKEN, config, pictures
+from helpers.learning.made_training import TOKEN, config, pictures
 from tally.errors import RunError
 from tally.gang.messages import Finished
 from tally.kube.cluster import Cluster
 from tally.kube.gang import KubernetesGang
+from tally.learning.dataset_copy import COORDINATOR
 from tally.steps.conducting import conduct
 from tally.steps.recorder import Recorder
 from tally.steps.step import Step
-from tally.training.dataset_copy import COORDINATOR
 
 Make = Callable[..., Any]
 MIB = 1 << 20
@@ -48,7 +48,7 @@ def train(
     shape = {
         "cpu_cores": 0.6,
         "memory_bytes": TOO_LITTLE,
-        "command": ("python", "-m", "tally.training.worker"),
+        "command": ("python", "-m", "tally.learning.worker"),
         "environment": {
             "TALLY_STORE": f"s3://{BUCKET}",
             "AWS_ENDPOINT_URL": store.endpoint,

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from helpers.cluster.objects import IMAGE, apply, delete, every, until_true
-from helpers.training.made_training import pictures
+from helpers.learning.made_training import pictures
 from tally import clock
 from tally.costing.plan import Plan
 from tally.data.format import open_dataset

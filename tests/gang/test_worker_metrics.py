@@ -11,12 +11,12 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from helpers.learning.made_training import Crew, config, pictures
 from helpers.ports import HeldPort
-from helpers.training.made_training import Crew, config, pictures
 from tally.gang.coordinator.events import Observation, Observed
 from tally.gang.worker_metrics import WorkerMetrics, serve
-from tally.training.checkpoint import Position
-from tally.training.elastic import Standing
+from tally.learning.checkpoint import Position
+from tally.learning.elastic import Standing
 
 STEP_LIMIT_SECONDS = 5e-6
 NAMES = {
@@ -157,7 +157,7 @@ def test_a_gangs_workers_tell_each_their_own_part(tmp_path: Path) -> None:
 
 def test_without_a_port_nothing_listens_and_the_library_is_not_loaded() -> None:
     code = (
-        "import sys, tally.training.worker as w; assert w._measured() is None; "
-        "import tally.training.generations; assert 'prometheus_client' not in sys.modules"
+        "import sys, tally.learning.worker as w; assert w._measured() is None; "
+        "import tally.learning.generations; assert 'prometheus_client' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

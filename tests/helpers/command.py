@@ -111,7 +111,7 @@ class Live:
 
     def worker(self) -> psutil.Process:
         """The worker's process."""
-        return next(p for p in self.processes() if "tally.training.worker" in p.cmdline())
+        return next(p for p in self.processes() if "tally.learning.worker" in p.cmdline())
 
     def conductor(self) -> psutil.Process:
         """The train step's process: the parent of the workers."""

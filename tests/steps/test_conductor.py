@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.training.made_training import TOKEN, config
+from helpers.learning.made_training import TOKEN, config
 from tally.errors import RunError
 from tally.gang.coordinator.client import Member
 from tally.gang.coordinator.events import Generation

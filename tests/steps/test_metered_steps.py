@@ -14,13 +14,13 @@ from helpers.served_meter import Meter, served_meter, token_of
 from tally import clock
 from tally.gang.coordinator.events import Observation
 from tally.gang.gang import WorkerChange
+from tally.learning import checkpoint
 from tally.steps.lost_work import count_lost_work
 from tally.steps.outbox import Outbox
 from tally.steps.pod_rows import PodRows
 from tally.steps.recorder import Recorder
 from tally.steps.step import Step
 from tally.steps.worker_rows import WorkerRows, rows_of
-from tally.training import checkpoint
 
 START = NOON - HOUR
 BEGUN = START + 25 * SECOND

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from helpers.training.made_training import TOKEN, config
+from helpers.learning.made_training import TOKEN, config
 from tally.errors import RunError
 from tally.gang import messages as say
 from tally.gang.coordinator.client import Member

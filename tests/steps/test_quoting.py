@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from helpers.training.made_training import pictures
+from helpers.learning.made_training import pictures
 from tally import clock
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.pace import pace

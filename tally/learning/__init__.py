@@ -1,0 +1,1 @@
+"""Who learns: the worker process, its order, batches, steps, checkpoints and output."""

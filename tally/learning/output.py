@@ -1,0 +1,102 @@
+"""What a finished training leaves in the model folder."""
+
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from tally.buckets import kept
+from tally.buckets.objects import download, reach, told
+from tally.errors import RunError
+from tally.learning import checkpoint
+from tally.learning.checkpoint import Position, write_tensors
+from tally.learning.tensorflow.loop import Training
+from tally.learning.tensorflow.predict import WEIGHTS
+from tally.storage import Location, atomic_file, disk, sync_folder
+
+SCHEMA = 1
+FILES = (WEIGHTS, "model.keras", "training.json")
+
+
+def write(
+    folder: Location, training: Training, position: Position, say: Callable[[str], None]
+) -> None:
+    """Write weights.safetensors, model.keras and, last, training.json; each whole or not at all.
+
+    Args:
+        folder: made if missing; or a place in a bucket.
+        training: trained.
+        position: at the end of the last epoch.
+        say: told when Keras cannot save a user's model whole: the weights are what counts.
+
+    Raises:
+        RunError: the disk is full, or the store does not take it.
+    """
+    if isinstance(folder, Path):
+        _write(folder, training, position, say)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        _write(Path(scratch), training, position, say)
+        checkpoint.upload(folder, [Path(scratch) / name for name in FILES])
+
+
+def bring(folder: Location, to: Path) -> None:
+    """Copy what `write` left to a local folder.
+
+    Raises:
+        RunError: it is not there, the store does not answer, or the disk is full.
+    """
+    with disk(to):
+        to.mkdir(parents=True, exist_ok=True)
+        if isinstance(folder, Path):
+            for path in (folder / name for name in FILES):
+                if path.exists() and path.parent != to:
+                    shutil.copy(path, to)
+            return
+        objects = reach(folder)
+        with told(folder, RunError):
+            for entry in kept.listed(folder):
+                download(objects, entry, to / entry.name.rpartition("/")[2])
+
+
+def _write(
+    folder: Path, training: Training, position: Position, say: Callable[[str], None]
+) -> None:
+    model = training.model
+    tensors = {f"{i:04d}.{v.name}": v.numpy() for i, v in enumerate(model.variables)}
+    write_tensors(folder / WEIGHTS, tensors, {"schema": SCHEMA})
+    _write_keras(folder / FILES[1], training, say)
+    last = position.history[-1]
+    summary = {
+        "schema": SCHEMA,
+        "epochs": position.epoch,
+        "examples_trained": position.examples_trained,
+        "seconds": position.seconds,
+        "loss": last.loss,
+        "accuracy": last.accuracy,
+        "parameters": int(model.count_params()),
+        "history": [asdict(epoch) for epoch in position.history],
+    }
+    with atomic_file(folder / FILES[2]) as file:
+        file.write(json.dumps(summary, indent=1).encode())
+
+
+def _write_keras(path: Path, training: Training, say: Callable[[str], None]) -> None:
+    # Keras wants it to end in .keras
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    try:
+        with disk(path):
+            training.model.save(temporary)
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        words = " ".join(str(error).split())[:200]
+        say(f"{path.name}: expected a model that Keras can save, got {words}; it was left out")
+    finally:
+        temporary.unlink(missing_ok=True)

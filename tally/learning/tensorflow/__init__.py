@@ -1,0 +1,1 @@
+"""What computes: steps, gradients, random layers and prediction, in TensorFlow."""

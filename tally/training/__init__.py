@@ -1,1 +1,0 @@
-"""Training: order, loop, checkpoint, the worker process, and prediction."""
