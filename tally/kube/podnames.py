@@ -18,8 +18,10 @@ _ROLE = "pipelines.kubeflow.org/runtime-role"
 _LENGTH = 63  # of a label; annotations are cut to the same
 _COUNTERS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")  # of retries, of loops, of Argo's steps
 _PARTS_OF_A_TASK = ("executor", "iteration", "iteration-item", "iteration-iterations")
-# generateName's five letters have no vowels; a scheduled run ends in its number and a hash
-_RANDOM = re.compile(r"-(?:[bcdfghjklmnpqrstvwxz2456789]{5}|\d+-\d+)$")
+# generateName's five letters have no vowels. A schedule has them too, without a dash, and its runs
+# end in a number and a hash
+_LETTERS = "[bcdfghjklmnpqrstvwxz2456789]{5}"
+_RANDOM = re.compile(rf"(?:-{_LETTERS}|{_LETTERS}-\d+-\d+|-\d+-\d+)$")
 _ATTEMPT = re.compile(r"0*([1-9]\d{0,5})")
 
 

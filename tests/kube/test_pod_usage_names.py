@@ -87,6 +87,7 @@ def test_a_workflow_with_dots_in_its_name_is_no_step() -> None:
     [
         ("cnn-mndzz", "cnn"),
         ("nightly-12-2934081152", "nightly"),
+        ("nightlyx7k2q-1-2733452158", "nightly"),
         ("my-train", "my-train"),  # generateName has no vowels
         ("", ""),
     ],
