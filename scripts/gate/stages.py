@@ -63,8 +63,8 @@ STAGES = {
         PROPERTIES,
         pytest("slow", 2400, "slow", "-n", "1"),
         Stage("focus", ("sh", "scripts/test-focus.sh"), 120),
-        cluster("cluster", 1200, "not slow"),
-        cluster("cluster-slow", 900, "slow"),
+        cluster("cluster", 1700, "not slow"),
+        cluster("cluster-slow", 2100, "slow"),
     )
 }
 TEST = ("lint", "units", "timing")

@@ -187,6 +187,8 @@ def workflows(cluster: Cluster, namespace: str) -> Iterator[Workflows]:
 @pytest.fixture(scope="session")
 def store() -> Iterator[Store]:
     """A real S3 server on this machine."""
+    # else it takes the first word of a Service's name for a bucket's
+    os.environ["S3_IGNORE_SUBDOMAIN_BUCKETNAME"] = "true"
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="0.0.0.0", port=0, verbose=False)

@@ -22,9 +22,9 @@ fi
 # Those of gangs without a meter are among the former, since any meter would let their pods go, and so
 # are those of what is deployed, which has one: last, from deploying it to taking it away. Alone, when
 # all others are done: placement, whose fake nodes would take others' pods, a gang that is to find room
-# for a second worker in time, and a whole pipeline, which takes both cores and has a meter.
+# for a second worker in time, and whole pipelines, which take both cores and have a meter.
 log=$(mktemp)
-alone=(tests/cluster/test_{placement,scaled_training,pipeline_pods}.py)
+alone=(tests/cluster/test_{placement,scaled_training,pipeline_pods,kubeflow}.py)
 metered=(tests/cluster/test_{meter*,gang_without_meter,deploy,doctor,deployed_run,undeploy}.py)
 trap '[ -z "$meters" ] || kill "$meters" 2>/dev/null || true; rm -f "$log"; [ -z "${own:-}" ] || tests/cluster/down.sh' EXIT
 of_gangs=0 of_meters=0 of_alone=0 meters=

@@ -1,18 +1,24 @@
 """In place of KFP's launcher, in the pod of a step: launch.py EXECUTOR_INPUT COMMAND...
 
 Like it: inputs are brought from the object store, {{$}} is filled in, outputs are taken there; and
-what the real one writes into its database, the executor's own output.
+what the real one writes into its database, the executor's own output. It dies within a second of a
+SIGTERM, whatever the step still does.
 """
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import boto3
 
 MOUNT = Path("/minio")
+OWN_STORE = "http://seaweedfs.kubeflow:9000"
+TERMINATED_SECONDS = 1.0
 DONE = Path("/var/run/argo/done")  # Argo's own container ends when this one has
 
 
@@ -38,13 +44,25 @@ def take(store: Any, place: Path) -> None:
 
 
 def main(text: str, command: list[str]) -> int:
-    given, store = json.loads(text), boto3.client("s3")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", OWN_STORE)
+    given, store = json.loads(text), boto3.client("s3", endpoint_url=endpoint)
     for place in artifacts_of(given["inputs"]):
         bring(store, place)
     places = [*artifacts_of(given["outputs"]), Path(given["outputs"]["outputFile"])]
     for place in places:
         place.parent.mkdir(parents=True, exist_ok=True)
-    code = subprocess.call([text if part == "{{$}}" else part for part in command])
+    step = subprocess.Popen([text if part == "{{$}}" else part for part in command])
+
+    def end(number: int, frame: FrameType | None) -> None:
+        step.terminate()
+        try:
+            step.wait(TERMINATED_SECONDS)
+        finally:
+            DONE.touch()
+            os._exit(143)
+
+    signal.signal(signal.SIGTERM, end)
+    code = step.wait()
     for place in places if code == 0 else ():
         take(store, place)
     return code

@@ -11,7 +11,7 @@ import yaml
 from helpers.cluster.executor_pod import Json, executor_pod
 from helpers.cluster.metering import log_of_main, until_phase
 from helpers.cluster.objects import apply
-from helpers.cluster.training_pods import BUCKET, Store
+from helpers.cluster.training_pods import Store
 from tally.kube.cluster import Cluster
 from tally.runs.compiled import Compiled
 
@@ -60,15 +60,13 @@ class PipelineRun:
     def __post_init__(self) -> None:
         self._ir, platform = yaml.safe_load_all(self.made.ir)
         self._settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-        self._workflow = f"{self.made.name}-{secrets.token_hex(3)}"
+        self.workflow = f"{self.made.name}-{secrets.token_hex(3)}"
         self._tasks: dict[str, Task] = {}
         self._gather(self._ir["root"]["dag"], through_kfp(self.made.arguments), "root(0)")
 
     def prepare(self) -> None:
         """What the pods mount."""
-        text = (Path(__file__).parent / "launch.py").read_text()
-        made = {"metadata": {"name": "launcher"}, "data": {"launch": text}}
-        self.cluster.request("POST", f"api/v1/namespaces/{self.namespace}/configmaps", made)
+        make_launcher(self.cluster, self.namespace)
 
     def steps(self) -> list[str]:
         """Its tasks in an order in which KFP may run them."""
@@ -83,12 +81,7 @@ class PipelineRun:
         Raises:
             AssertionError: it ended otherwise, or not in time.
         """
-        given, label = self._given(step), self._tasks[step].component["executorLabel"]
-        pod = executor_pod(
-            self._ir["deploymentSpec"]["executors"][label]["container"], self._settings[label],
-            given, run_id=self.run_id, account=self.account, number=len(self.pods) + 1,
-            node=f"{self._workflow}(0).{self._tasks[step].node}.executor(0)",
-        )  # fmt: skip
+        pod, outputs = self.pod_of(step)
         name = pod["metadata"]["name"]
         self.pods[step] = apply(self.cluster, pod, self.namespace)["metadata"]["uid"]
         ends = ("Succeeded", "Failed")
@@ -99,8 +92,22 @@ class PipelineRun:
             print(f"--- {step}\n{log[-4000:]}")
         assert there["status"]["phase"] == end, there["status"]
         if end == "Succeeded":
-            self._take(step, given["outputs"])
+            self.take(step, outputs)
         return log
+
+    def pod_of(self, step: str) -> tuple[Json, Json]:
+        """A task's pod, and where it leaves what it makes."""
+        given, label = self._given(step), self._tasks[step].component["executorLabel"]
+        pod = executor_pod(
+            self._ir["deploymentSpec"]["executors"][label]["container"], self._settings[label],
+            given, run_id=self.run_id, account=self.account, number=self.steps().index(step) + 1,
+            node=f"{self.workflow}(0).{self._tasks[step].node}.executor(0)",
+        )  # fmt: skip
+        return pod, given["outputs"]
+
+    def is_exit(self, step: str) -> bool:
+        """Whether it is the exit handler's."""
+        return self._tasks[step].is_exit
 
     def _gather(self, dag: Json, scope: Json, node: str) -> None:
         for name, task in dag["tasks"].items():
@@ -124,9 +131,8 @@ class PipelineRun:
             self._tasks[step].task.get("inputs", {}),
             self._tasks[step].component.get("outputDefinitions", {}),
         )
-        place = (
-            f"{BUCKET}/v2/artifacts/{self.made.name}/{self.run_id}/{step}/{secrets.token_hex(8)}"
-        )
+        folder = f"v2/artifacts/{self.made.name}/{self.run_id}/{step}/{secrets.token_hex(8)}"
+        place = f"{self.store.bucket}/{folder}"
         parameters, artifacts = inputs.get("parameters", {}), inputs.get("artifacts", {})
         return {
             "inputs": {
@@ -167,7 +173,8 @@ class PipelineRun:
     def _output(self, source: Json, kind: str) -> Any:
         return self.outputs[source["producerTask"]][source[f"output{kind}Key"]]
 
-    def _take(self, step: str, outputs: Json) -> None:
+    def take(self, step: str, outputs: Json) -> None:
+        """Read what a task that is done has made."""
         _, _, key = outputs["outputFile"].removeprefix(_MOUNT).partition("/")
         told = json.loads(self.store.read(key))
         found = dict(told.get("parameterValues", {}))
@@ -176,6 +183,13 @@ class PipelineRun:
             assert artifact["uri"] == before["artifacts"][0]["uri"], name  # or KFP's launcher fails
             found[name] = artifact
         self.outputs[step] = through_kfp(found)
+
+
+def make_launcher(cluster: Cluster, namespace: str) -> None:
+    """launch.py, for all steps' pods of a namespace."""
+    text = (Path(__file__).parent / "launch.py").read_text()
+    made = {"metadata": {"name": "launcher"}, "data": {"launch": text}}
+    cluster.request("POST", f"api/v1/namespaces/{namespace}/configmaps", made)
 
 
 def through_kfp(value: Any) -> Any:

@@ -56,15 +56,17 @@ class Store:
 
     endpoint: str
 
+    bucket: str = BUCKET
+
     def read(self, key: str) -> bytes:
-        return bytes(self._client().get_object(Bucket=BUCKET, Key=key)["Body"].read())
+        return bytes(self._client().get_object(Bucket=self.bucket, Key=key)["Body"].read())
 
     def keys(self, prefix: str) -> list[str]:
-        found = self._client().list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+        found = self._client().list_objects_v2(Bucket=self.bucket, Prefix=prefix)
         return [item["Key"] for item in found.get("Contents", [])]
 
     def make(self) -> None:
-        self._client().create_bucket(Bucket=BUCKET)
+        self._client().create_bucket(Bucket=self.bucket)
 
     def _client(self) -> Any:
         return boto3.client(

@@ -100,8 +100,8 @@ class Scheduling(Replay):
         (one,) = self.recurring.values()
         version = one["pipeline_version_reference"]
         _, run = self._create(
-            {"display_name": f"{one['display_name']}-1-2345", "experiment_id": one["experiment_id"],
-             "pipeline_version_reference": version}
+            {"display_name": f"{one['display_name']}x7k2q-1-2733452158",
+             "experiment_id": one["experiment_id"], "pipeline_version_reference": version}
         )  # fmt: skip
         run["recurring_run_id"] = one["recurring_run_id"]
         self._left[run["run_id"]] = list(story)

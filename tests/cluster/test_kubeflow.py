@@ -1,0 +1,221 @@
+"""Runs on a Kubeflow as the commands meet it: `make deploy OVERLAY=kubeflow`, connect, submit; and
+what Kubeflow's own clock says of the bill. What of it is imitated says helpers/cluster/kubeflow.py.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.cluster.deploying import deploy, forwarded, make, no_tally
+from helpers.cluster.kubeflow import NAMESPACE, LiveKubeflow
+from helpers.cluster.kubeflow_parts import installed
+from helpers.cluster.metering import MACHINES
+from helpers.cluster.objects import (
+    IMAGE,
+    PROJECT,
+    every,
+    labelled_nodes,
+    path_of,
+    until_true,
+)
+from helpers.cluster.training_pods import Store
+from helpers.cluster.workflows import defined
+from helpers.contract.replay import serving
+from tally.kube.cluster import Cluster
+from tally.kube.manifests import GANG
+
+pytestmark = pytest.mark.timeout(900)
+
+SHAPE = """
+    kubernetes:
+      cpu_cores: 0.3
+      memory_gib: 1.5
+      node_selector: {tally.dev/machine-type: metered}
+"""
+GANG_OF_ONE = (
+    "--yes", "--set", "machine_type=metered", "--set", "augment=1", "--set", "candidates=",
+)  # fmt: skip
+GIVEN_BACK_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who has a kubeconfig, and ran `tally connect` once.
+
+    Attributes:
+        server: the Kubeflow that they have.
+        environment: of their shell.
+    """
+
+    server: LiveKubeflow
+    cluster: Cluster
+    environment: dict[str, str]
+
+    def begin(self, *words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "tally", *words], env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def does(self, *words: str, code: int = 0, seconds: float = 600) -> str:
+        """What a command prints."""
+        process = self.begin(*words)
+        said, why = process.communicate(timeout=seconds)
+        print(f"--- tally {' '.join(words)}\n{said}{why}")
+        assert process.returncode == code, (process.returncode, said, why)
+        return said + why if code else said
+
+    def submits(self, *words: str) -> dict[str, Any]:
+        """What `--json` says of a run that succeeds."""
+        return dict(json.loads(self.does("submit", "cnn", *GANG_OF_ONE, *words, "--json")))
+
+    def clock_seconds(self, run_id: str) -> float:
+        """From the run's creation to its end, as Kubeflow has it."""
+        argo = self.server.begun[run_id]
+        times = [datetime.fromisoformat(one) for one in (argo.created_at, argo.finished_at)]
+        return (times[1] - times[0]).total_seconds()
+
+
+@pytest.fixture(scope="module")
+def overlay(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The overlay `kubeflow`, for kubelets that sign for themselves, with this test's prices."""
+    folder = tmp_path_factory.mktemp("overlay")
+    (folder / "machines.yaml").write_text(MACHINES.rstrip() + SHAPE)
+    to_manifests = os.path.relpath(PROJECT / "manifests", folder)
+    prices = "".join(
+        f"  - {{name: tally-machines, namespace: {name}, behavior: replace,"
+        " files: [machines.yaml]}\n"
+        for name in ("tally", NAMESPACE)
+    )
+    (folder / "kustomization.yaml").write_text(
+        f"resources: [{to_manifests}/overlays/kubeflow]\n"
+        f"components: [{to_manifests}/components/self-signed-kubelets]\n"
+        "generatorOptions: {disableNameSuffixHash: true}\n"
+        f"configMapGenerator:\n{prices}"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def person(
+    cluster: Cluster, store: Store, overlay: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Person]:
+    """Two of the three commands are done."""
+    own = replace(store, bucket="mlpipeline")
+    own.make()
+    server = LiveKubeflow(cluster=cluster, store=own)
+    home = tmp_path_factory.mktemp("person")
+    kept = {name: os.environ[name] for name in ("PATH", "KUBECONFIG")}
+    environment = {**kept, "HOME": str(home), "TALLY_HOME": str(home / "tally")}
+    priced = {"tally.dev/machine-type": "metered"}
+    with (
+        labelled_nodes(cluster, priced),
+        no_tally(cluster, tmp_path_factory.mktemp("deployed")),
+        defined(cluster, NAMESPACE),
+        installed(cluster, own),
+        serving(server),
+    ):
+        try:
+            deploy(str(overlay))
+            with forwarded("tally-meter", 8080) as url:
+                made = Person(server, cluster, environment)
+                given = {"KFP_HOST": server.host, "METER_URL": url}
+                Person(server, cluster, environment | given).does("connect")
+                made.environment["TALLY_IMAGE"] = IMAGE
+                yield made
+        finally:
+            make("undeploy", str(overlay), FORCE="1")
+
+
+def test_a_whole_run_is_submitted_with_nothing_else_set_and_billed_by_kubeflows_clock(
+    person: Person,
+) -> None:
+    said = person.submits("--set", "epochs=2")
+    run_id, bill = said["id"], said["bill"]
+    clock = person.clock_seconds(run_id)
+    seconds = sum(line["seconds"] for line in bill["lines"])
+    print(f"clock {clock} s, bill {json.dumps(bill)[:3000]}, lines {seconds}")
+    assert bill["wall_seconds"] == pytest.approx(clock, abs=max(2.0, 0.01 * clock))
+    assert 0.3 * clock < bill["platform_seconds"] < clock
+    time.sleep(60)
+    later = json.loads(person.does("bill", run_id, "--json"))
+    assert later == bill
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_twenty_printed_bills_are_as_final_as_they_say(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(person.server, "tick_seconds", 1.0)
+    printed = [person.submits("--set", "epochs=1") for _ in range(20)]
+    time.sleep(60)
+    for said in printed:
+        assert said["bill_is_final"]
+        assert json.loads(person.does("bill", said["id"], "--json")) == said["bill"]
+
+
+def test_the_gang_of_a_cancelled_run_is_given_back_and_the_run_is_resumed(person: Person) -> None:
+    process = person.begin("submit", "cnn", *GANG_OF_ONE, "--set", "epochs=10000", "--json")
+    until_true(lambda: running(person, GANG), 200)
+    run_id = list(person.server.begun)[-1]
+    began = time.monotonic()
+    cancelling = person.begin("cancel", run_id)
+    until_true(lambda: not every(person.cluster, "Job", NAMESPACE, GANG), 60)
+    until_true(lambda: not every(person.cluster, "Pod", NAMESPACE, GANG), 60)
+    took = time.monotonic() - began
+    assert cancelling.wait(120) == 0
+    said, why = process.communicate(timeout=120)
+    print(f"given back after {took:.1f} s", said, why)
+    assert took <= GIVEN_BACK_SECONDS
+    assert json.loads(said)["state"] == "cancelled"
+    process = person.begin("resume", run_id, "--json")
+    until_true(lambda: running(person, GANG), 200)
+    person.does("cancel", run_id)
+    said, why = process.communicate(timeout=120)
+    print(said, why)
+    bill = json.loads(said)["bill"]
+    assert bill["attempts"] == 2
+    assert sum(line["seconds"] for line in bill["lines"] if line["phase"] == "restart") > 0
+
+
+def test_a_lost_worker_and_a_lost_conductor_are_each_one_true_line(person: Person) -> None:
+    process = person.begin("submit", "cnn", *GANG_OF_ONE, "--set", "epochs=10000")
+    until_true(lambda: running(person, GANG), 200)
+    (worker,) = running(person, GANG)
+    remove(person, worker)
+    until_true(lambda: running(person, GANG) and worker not in running(person, GANG), 60)
+    time.sleep(10)  # the next generation trains
+    (conductor,) = running(person, "tally.dev/step=train", without=GANG)
+    remove(person, conductor)
+    said, why = process.communicate(timeout=200)
+    print(said, why)
+    assert process.returncode == 1
+    (lost,) = (line for line in said.splitlines() if "it is replaced" in line)
+    assert "train: worker 0 ended: " in lost and "deleted" in lost
+    assert "failed: train: the conductor's pod was gone" in why and "75" not in why
+
+
+def running(person: Person, selector: str, without: str = "") -> list[str]:
+    """The names of pods that run."""
+    names = {
+        pod["metadata"]["name"]
+        for pod in every(person.cluster, "Pod", NAMESPACE, selector)
+        if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+    }
+    return sorted(names - set(running(person, without) if without else ()))
+
+
+def remove(person: Person, pod: str) -> None:
+    """At once, as when a node is lost."""
+    path = f"{path_of('Pod', NAMESPACE)}/{pod}"
+    person.cluster.request("DELETE", path, {"gracePeriodSeconds": 0})
