@@ -15,6 +15,7 @@ from tally.errors import SpecError
 from tally.gang.coordinator.events import ResizeAsked
 from tally.meterclient import MeterClient
 from tally.steps import wishes
+from tally.steps.metering import required_client
 from tally.steps.outbox import PACE_SECONDS, Outbox
 from tally.steps.wishes import Wishes
 
@@ -56,6 +57,17 @@ def test_the_newest_wish_reaches_each_life_of_the_conductor_once(meter: Meter) -
     assert heard.empty()
     second.stop()
     assert outbox.close(10) == ""
+
+
+def test_who_asks_again_and_again_asks_for_one_token_over_one_connection(
+    meter: Meter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = required_client()
+    assert required_client() is first
+    monkeypatch.setenv("TALLY_METER_URL", f"{meter.url}/other")
+    assert required_client() is not first
+    monkeypatch.setenv("TALLY_METER_URL", meter.url)
+    assert required_client() is first
 
 
 def test_a_meter_that_is_away_for_a_while_costs_no_wish(
