@@ -7,9 +7,15 @@ from pathlib import Path
 
 from tally import storage
 from tally.errors import SpecError
-from tally.kube.cluster import Cluster, current_context
+from tally.kube.cluster import Cluster, Refused, current_context
 from tally.kube.metertoken import Account, MadeToken, made_for
 from tally.runs.doctor_kubernetes import account_of, namespace_of
+
+PEOPLE = "tally-person"
+"""The account of manifests/components/kubeflow for people's tokens."""
+
+_SECONDS = 4.0
+_NOT_SEEN = (403, 404)
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,8 @@ class Asked:
 
     Attributes:
         namespace: else KFP_NAMESPACE, the kubeconfig's, Kubeflow's own for one user.
-        account: else KFP_SERVICE_ACCOUNT, else that of the runs there: it reads their bills.
+        account: else KFP_SERVICE_ACCOUNT, else the one for people, which may resize runs, else that
+            of the runs there, which reads their bills.
         life_seconds: 600 or more; the server may give less.
     """
 
@@ -47,7 +54,10 @@ def made(
         or current_context().namespace,
         "KFP_SERVICE_ACCOUNT": asked.account or environment.get("KFP_SERVICE_ACCOUNT", ""),
     }
-    namespace, name = namespace_of(given), account_of(cluster, given)
+    namespace = namespace_of(given)
+    is_named = bool(given["KFP_SERVICE_ACCOUNT"].strip())
+    for_people = not is_named and _is_there(cluster, namespace, PEOPLE)
+    name = PEOPLE if for_people else account_of(cluster, given)
     if not name:
         wanted = asked.account or "of runs"
         raise SpecError(
@@ -56,6 +66,17 @@ def made(
         )
     account = Account(namespace, name, None)
     return account, made_for(cluster, account, asked.life_seconds)
+
+
+def _is_there(cluster: Cluster, namespace: str, account: str) -> bool:
+    path = f"api/v1/namespaces/{namespace}/serviceaccounts/{account}"
+    try:
+        cluster.request("GET", path, seconds=_SECONDS)
+    except Refused as error:
+        if error.status in _NOT_SEEN:
+            return False
+        raise
+    return True
 
 
 def keep(token: MadeToken, file: Path) -> None:

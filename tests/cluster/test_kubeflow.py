@@ -164,10 +164,19 @@ def test_twenty_printed_bills_are_as_final_as_they_say(
         assert json.loads(person.does("bill", said["id"], "--json")) == said["bill"]
 
 
-def test_the_gang_of_a_cancelled_run_is_given_back_and_the_run_is_resumed(person: Person) -> None:
-    process = person.begin("submit", "cnn", *GANG_OF_ONE, "--set", "epochs=10000", "--json")
+def test_a_run_is_resized_from_outside_cancelled_its_gang_given_back_and_resumed(
+    person: Person,
+) -> None:
+    long = ("--set", "epochs=10000", "--set", "max_workers=3", "--json")
+    process = person.begin("submit", "cnn", *GANG_OF_ONE, *long)
     until_true(lambda: running(person, GANG), 200)
     run_id = list(person.server.begun)[-1]
+    for workers in (3, 2):
+        said = person.does("resize", run_id, str(workers))
+        assert said.startswith(f"asked {run_id} for {workers} workers")
+        until_true(lambda n=workers: len(running(person, GANG)) == n, 90)
+    assert "max_workers=4" in person.does("resize", run_id, "4", code=2)
+    time.sleep(10)  # the last generation has formed, and watching has heard of it
     began = time.monotonic()
     cancelling = person.begin("cancel", run_id)
     until_true(lambda: not every(person.cluster, "Job", NAMESPACE, GANG), 60)
@@ -178,6 +187,14 @@ def test_the_gang_of_a_cancelled_run_is_given_back_and_the_run_is_resumed(person
     print(f"given back after {took:.1f} s", said, why)
     assert took <= GIVEN_BACK_SECONDS
     assert json.loads(said)["state"] == "cancelled"
+    sizes = [line for line in why.splitlines() if line.startswith("train: ") and "worker" in line]
+    assert [line for line in sizes if line.endswith(("1 worker", "2 workers", "3 workers"))] == [
+        "train: 1 worker",
+        "train: kubeflow/tally-person asks for 3 workers",
+        "train: 3 workers",
+        "train: kubeflow/tally-person asks for 2 workers",
+        "train: 2 workers",
+    ]
     process = person.begin("resume", run_id, "--json")
     until_true(lambda: running(person, GANG), 200)
     person.does("cancel", run_id)

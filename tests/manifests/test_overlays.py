@@ -178,6 +178,14 @@ def test_a_conductor_is_kubeflows_own_account_and_kubeflow_is_left_as_it_is(name
     assert {"kind": "ServiceAccount", "name": "pipeline-runner", "namespace": "kubeflow"} in (
         binding["subjects"]
     )
+    (person,) = of(made, "Role", "tally-person")  # what resizing a run takes, and no other change
+    assert person["rules"] == [
+        {
+            "apiGroups": ["argoproj.io"],
+            "resources": ["workflows"],
+            "verbs": ["get", "list", "update"],
+        }
+    ]
     there = [o for o in made if o["metadata"].get("namespace") == "kubeflow"]
     for policy in of(there, "NetworkPolicy"):
         assert policy["spec"]["podSelector"] != {}

@@ -39,6 +39,16 @@ def test_it_is_of_the_account_of_runs_in_a_file_that_only_its_user_reads(
     assert done.out.endswith(f"; export TALLY_METER_TOKEN_FILE={file}\n")
 
 
+def test_where_there_is_an_account_for_people_it_is_of_that_one(
+    api: ApiServer, called: Called
+) -> None:
+    api.make_namespace("kubeflow", "pipeline-runner", "tally-person")
+    assert called("token").out.startswith("a token of kubeflow/tally-person for the meter")
+    assert called("token", KFP_SERVICE_ACCOUNT="pipeline-runner").out.startswith(
+        "a token of kubeflow/pipeline-runner for"
+    )
+
+
 @pytest.mark.parametrize(
     ("environment", "context", "whose"),
     [
