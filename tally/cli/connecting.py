@@ -65,6 +65,7 @@ def token(
         print(made.token)
         return
     file = (out or persontoken.default_file()).absolute()
+    persontoken.require_same_cluster(file)
     persontoken.keep(made, file)
     used = os.environ.get("TALLY_METER_TOKEN_FILE") == str(file)
     print(

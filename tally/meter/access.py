@@ -6,6 +6,7 @@ the meter was told, may read everything. Others may read it where the API server
 namespace's Workflows (permission.py).
 """
 
+import asyncio
 import threading
 import zlib
 from collections import OrderedDict
@@ -55,6 +56,8 @@ class Served:
         blocking: the threads for the ledger.
         keys: the digest of the body that came with an Idempotency-Key, of the last so many.
         turns: one post of a run at a time, since what there is is counted before it grows.
+        charging: namespaces that wait for a page of charges, or have it made.
+        one_page: a page at a time, since each takes a day of the cluster's into memory.
     """
 
     ledger: Ledger
@@ -68,6 +71,9 @@ class Served:
     turns: tuple[threading.Lock, ...] = field(
         default_factory=lambda: tuple(threading.Lock() for _ in range(_TURNS))
     )
+
+    charging: set[str] = field(default_factory=set)
+    one_page: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def turn(self, run: RunKey) -> threading.Lock:
         """What a post of this run holds while it reads and writes the ledger."""

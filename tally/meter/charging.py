@@ -17,9 +17,11 @@ from tally.costing.allocation import Charge
 from tally.costing.charged import charged_on, charges_of, days
 from tally.costing.runs import RunKey
 from tally.meter.access import Served
+from tally.meter.answers import Refusal
 from tally.meter.identity import Caller
 
-MOST_ROWS = 10_000  # in a page; a row is a kilobyte
+MOST_ROWS = 5_000  # in a page; a row is a kilobyte
+_AGAIN_SECONDS = 2
 _SECONDS = 5.0  # after which no other day is begun: a large cluster's takes seconds
 
 
@@ -44,9 +46,30 @@ class Asked:
 async def page(served: Served, caller: Caller, asked: Asked) -> dict[str, Any]:
     """Charges, nodes' accounts for callers who read everything, and where the next page begins.
 
+    Each page is made of a whole day of the cluster's: one is made at a time, and a namespace asks
+    for one at a time.
+
     Raises:
-        Refusal: 503 while nobody can tell what the caller may see.
+        Refusal: 429 for who has another page on the way; 503 while nobody can tell what the caller
+            may see.
     """
+    served.rates.take(caller.namespace, 0)
+    if caller.namespace in served.charging:
+        raise Refusal(
+            429,
+            "charges: expected a namespace's accounts to ask for one page at a time, got another "
+            f"request; ask again in {_AGAIN_SECONDS} s",
+            _AGAIN_SECONDS,
+        )
+    served.charging.add(caller.namespace)
+    try:
+        async with served.one_page:
+            return await _page(served, caller, asked)
+    finally:
+        served.charging.discard(caller.namespace)
+
+
+async def _page(served: Served, caller: Caller, asked: Asked) -> dict[str, Any]:
     call, ledger = served.blocking.call, served.ledger
     reads_all = served.access.reads_all(caller)
     told: dict[str, Any] = {
@@ -59,7 +82,7 @@ async def page(served: Served, caller: Caller, asked: Asked) -> dict[str, Any]:
             told["next"] = {"since": day, "after": ""}
             break
         period = await call(charged_on, ledger, day)
-        own = charges_of(period, asked.run)
+        own = await call(charges_of, period, asked.run)
         if not (reads_all or asked.run):
             pods = [one for one in own if one.usage.source != "local"]
             seen = await served.permission.seen(caller, {one.usage.namespace for one in pods})

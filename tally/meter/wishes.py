@@ -32,8 +32,9 @@ def take_resize(ledger: Ledger, run: OwnRun, by: str, body: dict[str, Any]) -> d
     there = ledger.events(run.id, run.namespace, kinds)
     if any(one.facts.get("wish") == asked.wish for one in there if one.kind == RESIZE_ASKED):
         return {"accepted": 1}
+    record = ledger.run(run.id, run.namespace)
     gang = trains(there)
-    if gang is None:
+    if gang is None or (record is not None and record.state != "running"):
         raise Refusal(
             409, f"run {run.id}: expected one that trains, got one that does not now; see its steps"
         )

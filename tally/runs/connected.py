@@ -108,6 +108,17 @@ def added(connection: Connection, environment: Mapping[str, str]) -> dict[str, s
     return {n: v for n, v in settings.items() if n not in environment and n not in elsewhere}
 
 
+_put: dict[str, str] = {}
+
+
+def withdraw(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Take out of the environment what `complete` put into it: a command stays on this machine."""
+    for name, value in _put.items():
+        if environment.get(name) == value:
+            del environment[name]
+    _put.clear()
+
+
 def complete(environment: MutableMapping[str, str] = os.environ) -> None:
     """Put what is kept into the environment, where that does not say otherwise.
 
@@ -115,4 +126,7 @@ def complete(environment: MutableMapping[str, str] = os.environ) -> None:
         SpecError: what is kept cannot be read.
     """
     if connection := kept():
-        environment.update(added(connection, environment))
+        put = added(connection, environment)
+        _put.clear()
+        _put.update(put)
+        environment.update(put)

@@ -117,10 +117,11 @@ def _require_right(given: Mapping[str, str]) -> None:
 
 def _kubeflow(found: _Found) -> Iterator[Finding]:
     if "KFP_HOST" not in found.settings:
-        ui = _service(found.cluster, f"app={_UI}", _UI)
+        ui = _service(found.cluster, _UI)
         if ui is None:
             remedy = "install Kubeflow Pipelines, or make connect KFP_HOST=its address"
-            yield Finding("Kubeflow Pipelines", False, f"no Service {_UI}", remedy)
+            others = _elsewhere(found.cluster, f"app={_UI}", _UI)
+            yield Finding("Kubeflow Pipelines", False, f"no Service {_UI}{others}", remedy)
             return
         tried = services.outside(found.cluster, ui)[:_TRIED]
         host = next(filter(_is_kubeflow, tried), "")
@@ -161,14 +162,17 @@ def _is_kubeflow(url: str) -> bool:
 
 
 def _meter(found: _Found, life_seconds: int) -> Iterator[Finding]:
-    meter = _service(found.cluster, METER, _METER)
+    meter = _service(found.cluster, _METER)
     if meter is not None:
         url = found.settings.setdefault("TALLY_POD_METER_URL", services.inside(meter))
         yield Finding("meter's Service", True, f"{_name(meter)}, for pods {url}", "")
     else:
         remedy = "make deploy OVERLAY=kubeflow, or let an administrator run connect"
         needed = "TALLY_POD_METER_URL" not in found.settings
-        yield Finding("meter's Service", False, f"no Service {_METER}", remedy, needed)
+        others = _elsewhere(found.cluster, METER, _METER)
+        if others:
+            remedy = "if that is yours: make connect METER_URL=… TALLY_POD_METER_URL=…"
+        yield Finding("meter's Service", False, f"no Service {_METER}{others}", remedy, needed)
     if "TALLY_METER_URL" not in found.settings:
         if meter is None:
             return
@@ -197,12 +201,17 @@ def _token(found: _Found, life_seconds: int) -> Finding:
     return Finding("token", True, f"{words}; make token makes the next", "")
 
 
-def _service(cluster: Cluster, label: str, name: str) -> Object | None:
-    """The Service, of several that of the usual namespace."""
-    usual = _USUAL[name]
+def _service(cluster: Cluster, name: str) -> Object | None:
+    """The Service in its usual namespace: anybody may have one of that name elsewhere, and would be
+    sent tokens."""
+    return services.service(cluster, _USUAL[name], name)
+
+
+def _elsewhere(cluster: Cluster, label: str, name: str) -> str:
+    """Those of that name in other namespaces, in words; "" for none."""
     there = [one for one in services.labelled(cluster, label) if one["metadata"]["name"] == name]
-    there.sort(key=lambda one: (one["metadata"]["namespace"] != usual, _name(one)))
-    return there[0] if there else services.service(cluster, usual, name)
+    found = ", ".join(sorted(map(_name, there))[:_TRIED])
+    return f" in {_USUAL[name]}, but {found}" if found else ""
 
 
 def _not_reached(what: str, service: Object, tried: list[str], port: int, name: str) -> Finding:

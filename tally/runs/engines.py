@@ -9,6 +9,7 @@ from tally.costing.bill import Bill
 from tally.costing.days import Charged
 from tally.costing.runs import RunRecord
 from tally.errors import SpecError
+from tally.runs import connected
 from tally.runs.consent import Consent
 from tally.runs.kubeflow.settings import on_cluster
 
@@ -86,6 +87,8 @@ def engine_of(choice: str) -> Engine:
         from tally.runs.kubeflow.engine import Kubeflow
 
         return Kubeflow()
+    if choice == "local":
+        connected.withdraw()
     from tally.runs.here import Here
 
     return Here()

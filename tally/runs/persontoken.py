@@ -9,6 +9,7 @@ from tally import storage
 from tally.errors import SpecError
 from tally.kube.cluster import Cluster, Refused, current_context
 from tally.kube.metertoken import Account, MadeToken, made_for
+from tally.runs import connected
 from tally.runs.doctor_kubernetes import account_of, namespace_of
 
 PEOPLE = "tally-person"
@@ -77,6 +78,22 @@ def _is_there(cluster: Cluster, namespace: str, account: str) -> bool:
             return False
         raise
     return True
+
+
+def require_same_cluster(file: Path) -> None:
+    """Go on where a token of the kubeconfig's cluster may go into this file.
+
+    Raises:
+        SpecError: it is the file of the meter of another one, which would be sent it.
+    """
+    kept, now = connected.kept(), current_context().name
+    if kept is None or kept.settings.get("TALLY_METER_TOKEN_FILE") != str(file):
+        return
+    if kept.context and now and kept.context != now:
+        raise SpecError(
+            f"token: expected the context {kept.context}, whose meter is sent what is in {file}, "
+            f"got {now}; kubectl config use-context {kept.context}, or make connect, or OUT=file"
+        )
 
 
 def keep(token: MadeToken, file: Path) -> None:

@@ -21,6 +21,7 @@ from tally.steps.metering import required_client
 
 PACE_SECONDS = 15.0
 _LONGEST_PAUSE_SECONDS = 60.0
+_AGAIN_SECONDS = 3.0
 _MOST = 10_000  # rows, and events
 _ROWS, _EVENTS = 500, 100  # in one body, which has 1 MiB at most
 _LONGEST_FACTS = 8000  # of an event, as JSON
@@ -113,20 +114,28 @@ class Outbox:
 
     def _run(self) -> None:
         pause = self._pace_seconds
-        while self._rested(pause):
+        while True:
+            hurried = self._hurried(pause)
+            if self._closing.wait(max(0.0, self._not_before - time.monotonic())):
+                break
             longer = min(2 * pause, max(_LONGEST_PAUSE_SECONDS, self._pace_seconds))
-            pause = self._pace_seconds if self._send() else longer
+            if self._send():
+                pause = self._pace_seconds
+            elif hurried:  # the meter may not have seen its pod yet
+                pause = min(_AGAIN_SECONDS, self._pace_seconds)
+            else:
+                pause = longer
         while True:
             time.sleep(max(0.0, min(self._not_before, self._deadline) - time.monotonic()))
             if self._send() or self._hopeless or time.monotonic() >= self._deadline:
                 return
             time.sleep(_FINAL_PAUSE_SECONDS)
 
-    def _rested(self, pause: float) -> bool:
-        """Wait until it is time to send again; whether more may come after that."""
-        self._hurry.wait(max(pause, self._not_before - time.monotonic()))
+    def _hurried(self, pause: float) -> bool:
+        """Wait until it is time to send again; whether that is before the pause is over."""
+        hurried = self._hurry.wait(max(pause, self._not_before - time.monotonic()))
         self._hurry.clear()
-        return not self._closing.wait(max(0.0, self._not_before - time.monotonic()))
+        return hurried
 
     def _send(self) -> bool:
         """Send all there is; whether the meter took it."""

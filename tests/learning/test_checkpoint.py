@@ -149,7 +149,7 @@ def test_a_kill_in_mid_save_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
 import sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from tests.training.test_checkpoint import made
+from tests.learning.test_checkpoint import made
 from tally.learning import checkpoint
 offset = 0
 while True:

@@ -1,15 +1,19 @@
 """/v1/charges: what leaves the meter is what its own ledger charges, to the last digit."""
 
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from helpers.metered_runs import DAY, HOUR, NOON, SECOND, life, node, pod, run
-from helpers.served_meter import OWN, Meter, served_meter, token_of
+from helpers.served_meter import OWN, Meter, served_meter, token_of, until
 from tally.costing import chargeback, charged
 from tally.costing.allocation import Charge
 from tally.costing.days import Charged
@@ -150,17 +154,17 @@ def test_days_are_asked_for_and_pages_end_where_time_does(
             replace(row, node_uid=there.node_uid, software_usd_per_hour=0.0) for row in rows
         ])  # fmt: skip
     client, ledger = client_of(meter, OWN, tmp_path), meter.ledger
-    for since, until in (
+    for since, end in (
         (0, None), (TODAY - 3 * DAY, TODAY), (TODAY - 2 * DAY, TODAY - DAY), (TODAY, None),
         (0, TODAY - 30 * DAY),
     ):  # fmt: skip
-        kept = charged.charged(ledger, since, until)
+        kept = charged.charged(ledger, since, end)
         assert kept.charges and kept.accounts
-        require_same(client.charged(since, until, page_rows=11), kept)
+        require_same(client.charged(since, end, page_rows=11), kept)
     monkeypatch.setattr(charging, "_SECONDS", 0.0)
     require_same(client.charged(), charged.charged(ledger))
-    for since, until in ((TODAY + DAY, None), (0, TODAY - 50 * DAY)):
-        assert client.charged(since, until) == Charged([], [])
+    for since, end in ((TODAY + DAY, None), (0, TODAY - 50 * DAY)):
+        assert client.charged(since, end) == Charged([], [])
 
 
 @pytest.mark.exact
@@ -219,3 +223,33 @@ def test_bad_questions_are_refused(meter: Meter) -> None:
     assert meter.ask("GET", "/v1/charges", None)[0] == 401
     _, answer = meter.ask("GET", "/v1/charges?limit=0&after=zzz&since=0")
     assert answer["page"]["charges"] == []
+
+
+def test_a_namespace_has_one_page_at_a_time_and_all_have_theirs_in_turn(
+    meter: Meter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, most, go = 0, 0, threading.Event()
+
+    def slowly(*arguments: Any) -> Any:
+        nonlocal at_once, most
+        at_once, most = at_once + 1, max(most, at_once + 1)
+        assert go.wait(20)
+        at_once -= 1
+        return charged.charged_on(*arguments)
+
+    monkeypatch.setattr(charging, "charged_on", slowly)
+    with ThreadPoolExecutor(3) as pool:
+
+        def asked(team: str) -> "Future[tuple[int, Any]]":
+            return pool.submit(meter.ask, "GET", "/v1/charges", token_of(team))
+
+        first = asked("team-a")
+        until(lambda: at_once)
+        status, said = asked("team-a").result(20)
+        assert status == 429 and "one page at a time" in said["error"]
+        other = asked("team-b")
+        time.sleep(0.3)
+        go.set()
+        assert first.result(20)[0] == other.result(20)[0] == 200
+    assert most == 1
+    assert meter.ask("GET", "/v1/charges", token_of("team-a"))[0] == 200

@@ -104,6 +104,21 @@ def test_a_run_that_does_not_train_now_is_not_resized(meter: Meter) -> None:
     assert ask(meter, 2, "run-c/resize")[0] == 404
 
 
+@pytest.mark.parametrize("state", ["cancelled", "failed", "succeeded"])
+def test_a_run_that_is_over_is_not_resized_whatever_its_last_event(
+    meter: Meter, state: str
+) -> None:
+    meter.ledger.update_run("run-a", "team-a", state=state)
+    assert ask(meter, 2)[0] == 409
+    assert not wishes(meter)
+
+
+def test_kinds_are_words(meter: Meter) -> None:
+    for kinds in ("a%00b", "a b", ",".join("x" * 30), "x" * 200):
+        status, said = meter.ask("GET", f"/v1/runs/run-a/events?kinds={kinds.replace(' ', '%20')}")
+        assert status == 400 and said["error"].startswith("kinds: "), kinds
+
+
 def test_a_run_trains_from_its_gang_to_the_end_of_its_train_step() -> None:
     began = event(GANG, 1, BEGAN)
     assert trains([]) is None

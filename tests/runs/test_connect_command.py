@@ -229,14 +229,17 @@ def test_who_may_not_look_everywhere_finds_it_where_it_usually_is(
     assert bad(called("connect")) == []
 
 
-def test_a_meter_in_a_namespace_of_its_own_is_found(
+def test_a_meter_in_another_namespace_is_told_of_and_sent_nothing(
     api: ApiServer, called: Called, meter: Meter
 ) -> None:
-    serve_meter(api, meter.port, namespace="billing")
-    url = f"http://tally-meter.billing.svc:{meter.port}"
+    serve_meter(api, meter.port, namespace="aaa")  # anybody can have one of that name
     assert (
-        f"ok       meter's Service: billing/tally-meter, for pods {url}\n" in called("connect").out
-    )
+        "missing  meter's Service: no Service tally-meter in tally, but aaa/tally-meter; if that "
+        "is yours: make connect METER_URL=… TALLY_POD_METER_URL=…\n"
+    ) in called("connect").out
+    kept = connected.kept()
+    assert kept and not [name for name in kept.settings if "METER" in name]
+    assert not api.tokens and not meter.reviews.asked
 
 
 def test_in_an_installation_of_several_users_the_contexts_namespace_is_the_profile(

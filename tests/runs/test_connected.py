@@ -1,6 +1,7 @@
 """What `tally connect` kept: where it counts, where the environment does, files that are none."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import pytest
 from tally.errors import SpecError
 from tally.runs import connected, doctor
 from tally.runs.connected import Connection
+from tally.runs.engines import engine_of
+from tally.runs.here import Here
+from tally.runs.kubeflow.engine import Kubeflow
 
 KEPT = {
     "KFP_HOST": "https://kubeflow.example",
@@ -115,3 +119,16 @@ def test_doctor_says_which_is_in_use(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert line() == f"ok       connection: {connected.file()}{said}"
+
+
+def test_a_command_that_stays_here_has_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in connected.NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TALLY_METER_URL", "https://own.example")
+    connected.keep(Connection(KEPT))
+    connected.complete()
+    assert isinstance(engine_of(""), Kubeflow)
+    assert os.environ["KFP_HOST"] == KEPT["KFP_HOST"]
+    assert isinstance(engine_of("local"), Here)
+    assert "KFP_HOST" not in os.environ
+    assert os.environ["TALLY_METER_URL"] == "https://own.example"

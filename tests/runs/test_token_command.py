@@ -11,6 +11,7 @@ import pytest
 from helpers.contract.done import Done, one_line
 from helpers.kubernetes_standin import ApiServer
 from tally import storage
+from tally.runs import connected
 
 Called = Callable[..., Done]
 pytestmark = pytest.mark.usefixtures("kubeconfig")
@@ -37,6 +38,17 @@ def test_it_is_of_the_account_of_runs_in_a_file_that_only_its_user_reads(
     assert done.out.startswith("a token of kubeflow/pipeline-runner for the meter, until ")
     assert ends_in(done, days=1)
     assert done.out.endswith(f"; export TALLY_METER_TOKEN_FILE={file}\n")
+
+
+def test_a_meter_is_not_sent_another_clusters_token(
+    api: ApiServer, called: Called, tally_home: Path
+) -> None:
+    file = str(tally_home / "meter-token")
+    connected.keep(connected.Connection({"TALLY_METER_TOKEN_FILE": file}, "another"))
+    refused = called("token", NAMESPACE="kubeflow")
+    assert refused.code == 2 and "expected the context another" in refused.err
+    assert not Path(file).exists()
+    assert called("token", NAMESPACE="kubeflow", OUT=str(tally_home / "other")).code == 0
 
 
 def test_where_there_is_an_account_for_people_it_is_of_that_one(

@@ -59,7 +59,7 @@ def test_the_newest_wish_reaches_each_life_of_the_conductor_once(meter: Meter) -
     assert outbox.close(10) == ""
 
 
-def test_who_asks_again_and_again_asks_for_one_token_over_one_connection(
+def test_who_asks_again_and_again_has_the_same_client(
     meter: Meter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = required_client()

@@ -12,6 +12,7 @@ from tally.costing.days import Charged, refuse_unpriced, window
 from tally.costing.runs import RunRecord, State
 from tally.errors import SpecError
 from tally.meterclient import MeterClient
+from tally.oneline import one_line
 from tally.runs.consent import Consent
 from tally.runs.engines import Listing
 from tally.runs.kubeflow import cancelling, ending, listing, submitting
@@ -125,7 +126,14 @@ class Kubeflow:
         named = record.id, record.namespace
         path = out or storage.run_folder(record.id) / "report.html"
         events = events_of(meter.events(*named), meter.usage(*named))
-        write_report(record, bill, events, None, path, meter.quote(*named), NOT_TOLD)
+        try:
+            write_report(record, bill, events, None, path, meter.quote(*named), NOT_TOLD)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise SpecError(
+                f"run {record.id}: expected events as Tally's steps write them, got others "
+                f"({type(error).__name__}: {one_line(str(error), 200)}); see them in the meter's "
+                f"/v1/runs/{record.id}/events"
+            ) from error
         return path
 
 

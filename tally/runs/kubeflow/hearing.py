@@ -16,7 +16,8 @@ from tally.oneline import one_line
 
 LOOK_SECONDS = 5.0
 KINDS = ("generation", "note", RESIZE_ASKED)
-_LONGEST = 500  # characters of a line
+_LONGEST, _LONGEST_STEP = 500, 63  # characters of a line, of a step's name in it
+_MOST_STEPS = 20
 _OVERLAP_MICROSECONDS = 60 * 10**6  # pods' clocks differ, and they tell at their own pace
 
 
@@ -80,10 +81,12 @@ class Hearing:
             if key in self._seen:
                 continue
             self._seen[key] = event.at_microseconds
+            step = one_line(event.step, _LONGEST_STEP)
             if event.kind == "generation":
-                self.sizes = {**self.sizes, event.step: workers(event.facts.get("workers"))}
+                if step in self.sizes or len(self.sizes) < _MOST_STEPS:
+                    self.sizes = {**self.sizes, step: workers(event.facts.get("workers"))}
             elif self._says:
-                self._lines.put(f"{event.step}: {words(event)}")
+                self._lines.put(f"{step}: {words(event)}")
         self._says = True
         self._newest = max((self._newest, *(event.at_microseconds for event in told)))
         kept = self._newest - 2 * _OVERLAP_MICROSECONDS
@@ -96,14 +99,16 @@ def words(event: RunEvent) -> str:
     if event.kind != RESIZE_ASKED:
         return one_line(str(facts.get("message", "")), _LONGEST)
     kind = facts.get("machine_type")
-    return f"{facts.get('by')} asks for {workers(facts.get('workers'))}{f' on {kind}' * bool(kind)}"
+    on = f" on {kind}" if kind else ""
+    line = f"{facts.get('by')} asks for {workers(facts.get('workers'))}{on}"
+    return one_line(line, _LONGEST)
 
 
 def workers(found: object) -> str:
-    """How many: "1 worker", "3 workers". Pure.
+    """How many: "1 worker", "3 workers"; what is no number is "?". Pure.
 
     Args:
         found: their number, or a list of them.
     """
-    count = len(found) if isinstance(found, list) else found
+    count = len(found) if isinstance(found, list) else found if isinstance(found, int) else "?"
     return f"{count} worker{'s' * (count != 1)}"

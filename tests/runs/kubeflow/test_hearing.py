@@ -87,4 +87,7 @@ def test_a_meter_that_refuses_is_said_once_and_none_says_nothing(
 
 def test_facts_of_another_shape_are_words_all_the_same() -> None:
     event = RunEvent(run_id=RUN, at_microseconds=1, kind=RESIZE_ASKED, facts={"workers": None})
-    assert words(event) == "None asks for None workers"
+    assert words(event) == "None asks for ? workers"
+    facts = {"workers": "\x1b[2J", "by": "team-a/\x1b[31mred", "machine_type": "x\ny"}
+    event = RunEvent(run_id=RUN, at_microseconds=1, kind=RESIZE_ASKED, facts=facts)
+    assert words(event) == "team-a/red asks for ? workers on x y"
