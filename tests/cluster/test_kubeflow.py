@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from helpers.cluster.deploying import deploy, forwarded, make, no_tally
-from helpers.cluster.kubeflow import NAMESPACE, LiveKubeflow
+from helpers.cluster.kubeflow import NAMESPACE
 from helpers.cluster.kubeflow_parts import installed
+from helpers.cluster.live_kubeflow import LiveKubeflow
 from helpers.cluster.metering import MACHINES
 from helpers.cluster.objects import (
     IMAGE,

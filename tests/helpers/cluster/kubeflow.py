@@ -1,4 +1,4 @@
-"""A Kubeflow on the test cluster: its API as recorded, and runs as an Argo makes them, pod by pod.
+"""Runs as an Argo makes them for Kubeflow on the test cluster; live_kubeflow.py has the API.
 
 What is real: pods, kubelet, Workflow objects, the object store. What is imitated, as it was seen of
 Kubeflow Pipelines 2.17 with Argo 4.0.5: the order of pods, that each begins at a tick of the
@@ -6,27 +6,19 @@ controller, drivers as pods that do nothing for a while, what a termination and 
 the API says of all that.
 """
 
-import secrets
 import threading
 import time
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.parser import BytesParser
-from email.policy import HTTP
-from typing import Any
-
-import yaml
 
 from helpers.cluster.executor_pod import Json
 from helpers.cluster.metering import log_of_main
 from helpers.cluster.objects import IMAGE, apply, delete, path_of
 from helpers.cluster.pipeline_pods import PipelineRun
-from helpers.cluster.training_pods import Store
 from helpers.cluster.workflows import Workflows
 from helpers.contract.recordings import answer_of, identity_of
-from helpers.contract.replay import Replay
-from tally.kube.cluster import Cluster, Refused
+from tally.kube.cluster import Refused
 
 NAMESPACE = "kubeflow"
 ACCOUNT = "pipeline-runner"
@@ -34,20 +26,10 @@ DRIVER_SECONDS = 2.5
 _LOOK_SECONDS = 0.3
 _LONGEST_SECONDS = 600.0  # of a pod
 _ENDS = ("Succeeded", "Failed")
-_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # of generateName
 _DRIVER = {
     "requests": {"cpu": "100m", "memory": "64Mi"},
     "limits": {"cpu": "500m", "memory": "512Mi"},
 }
-
-
-@dataclass(frozen=True)
-class Made:
-    """What PipelineRun wants of a compiled pipeline."""
-
-    name: str
-    ir: str
-    arguments: Json
 
 
 @dataclass
@@ -266,71 +248,6 @@ class Argo:
         self.history.append({"update_time": now(), "state": state})
 
 
-@dataclass
-class LiveKubeflow(Replay):
-    """The server. What is uploaded is run.
-
-    Attributes:
-        tick_seconds, exit_task_after_termination: of Argo.
-    """
-
-    cluster: Cluster | None = None
-    store: Store | None = None
-    tick_seconds: float = 10.0
-    exit_task_after_termination: bool = True
-    begun: dict[str, Argo] = field(default_factory=dict)
-
-    def _create(self, sent: Json) -> tuple[int, Any]:
-        status, run = super()._create(sent)
-        if status != 200:
-            return status, run
-        assert self.cluster and self.store
-        version = sent["pipeline_version_reference"]["pipeline_version_id"]
-        index = [one["pipeline_version_id"] for one in self.versions.values()].index(version)
-        text = uploaded(self.uploads[index])
-        ir, _ = yaml.safe_load_all(text)
-        inputs = ir["root"].get("inputDefinitions", {}).get("parameters", {})
-        usual = {name: one["defaultValue"] for name, one in inputs.items() if "defaultValue" in one}
-        given = sent.get("runtime_config", {}).get("parameters", {})
-        made = Made(ir["pipelineInfo"]["name"], text, {**usual, **given})
-        pipeline = PipelineRun(
-            made,
-            self.cluster,
-            NAMESPACE,
-            run["run_id"],
-            self.store,
-            ACCOUNT,  # type: ignore[arg-type]
-        )
-        pipeline.workflow = f"{made.name}-{''.join(secrets.choice(_LETTERS) for _ in range(5))}"
-        argo = Argo(
-            pipeline, Workflows(self.cluster, NAMESPACE), self.tick_seconds,
-            self.exit_task_after_termination,
-        )  # fmt: skip
-        argo.begin()
-        self.begun[run["run_id"]] = argo
-        run["created_at"] = argo.created_at
-        return 200, run
-
-    def _of_run(self, route: str, ids: list[str]) -> tuple[int, Any]:
-        argo = self.begun.get(ids[0]) if ids else None
-        if argo is None:
-            return super()._of_run(route, ids)
-        match route:
-            case "GET runs/*":
-                return 200, argo.answer(self.runs[ids[0]])
-            case "POST runs/*:terminate":
-                if argo.finished_at:
-                    return 400, answer_of("58-error-terminate-finished-run")
-                argo.terminate()
-                return 200, {}
-            case "GET v1alpha1 log":
-                return 200, argo.log(ids[1])
-            case "POST runs/*:retry":
-                argo.retry()
-                return 200, {}
-        return super()._of_run(route, ids)
-
-
 def _message(pod: Json) -> str:
     """What Argo says of a pod that has failed, "" of one that has not."""
     if pod["status"]["phase"] == "Succeeded":
@@ -338,14 +255,6 @@ def _message(pod: Json) -> str:
     told = [one["state"].get("terminated") for one in pod["status"].get("containerStatuses", [])]
     codes = [one["exitCode"] for one in told if one and one["exitCode"]]
     return f"Error (exit code {codes[0]})" if codes else pod["status"].get("message", "pod failed")
-
-
-def uploaded(body: bytes) -> str:
-    """The file of a multipart upload."""
-    boundary = body.partition(b"\r\n")[0].removeprefix(b"--").decode()
-    head = f'Content-Type: multipart/form-data; boundary="{boundary}"\r\n\r\n'.encode()
-    (part,) = BytesParser(policy=HTTP).parsebytes(head + body).iter_parts()
-    return bytes(part.get_payload(decode=True)).decode()
 
 
 def now() -> str:
