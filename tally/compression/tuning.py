@@ -10,7 +10,9 @@ from tally.compression import masks
 from tally.compression.recipe import Recipe
 from tally.data.format import Array, Meta, Split
 from tally.learning.order import epoch_order
-from tally.learning.tensorflow.gradients import losses_by_example, scaled
+from tally.learning.tensorflow.gradients import examples_signature, mean, scaled
+from tally.tasks import registry
+from tally.tasks.task import Batch
 
 PRUNED = 0.75  # of the steps; the rest lets what stayed settle
 WHOLE = 0.02  # of all weights: a kernel below stays whole
@@ -111,16 +113,16 @@ def _traced(
     optimizer = keras.optimizers.Adam(rate)
     optimizer.build(model.trainable_variables)
     compiled = getattr(model, "optimizer", None) is not None
-    losses = losses_by_example(model.loss if compiled else None, len(meta.class_names))
-    signature = [
-        tf.TensorSpec((None, *meta.input_shape), meta.input_dtype),
-        tf.TensorSpec((None,), tf.int32),
-    ]
+    task = registry.named(meta.task)
+    by_example = task.loss(meta.facts, model.loss if compiled else None)
+    signature = examples_signature(meta)
 
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
     def step(x: Any, y: Any) -> None:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(losses(y, model(scaled(x, meta), training=True)))
+            batch = Batch(scaled(x, meta), y)
+            losses, weights = by_example(batch, model(batch.x, training=True))
+            loss = mean(losses, weights)
             loss += tf.add_n(model.losses) if model.losses else 0.0
         variables = model.trainable_variables
         gradients = tape.gradient(loss, [v.value for v in variables])

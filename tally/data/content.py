@@ -34,6 +34,7 @@ class Meta:
             pictures, 1/32768 for audio; 1 for tokens, which stay integers).
         class_names: label k is class_names[k].
         vocabulary: token k is vocabulary[k]; 0 is padding, 1 unknown; empty unless kind is tokens.
+        task: what is learned of it, of tally.tasks.
     """
 
     name: str
@@ -43,6 +44,12 @@ class Meta:
     input_scale: float
     class_names: tuple[str, ...]
     vocabulary: tuple[str, ...] = ()
+    task: str = "classification"
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the task knows of the targets."""
+        return {"class_names": self.class_names}
 
 
 @dataclass(frozen=True)

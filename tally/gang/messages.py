@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from tally.errors import SpecError, check_schema
@@ -64,7 +64,7 @@ class WorkerConfig:
             SpecError: it is no worker's config.
         """
         check_schema("the worker's config", int(values.get("schema", 0)), SCHEMA)
-        known = {field.name for field in fields(WorkerConfig)}
+        known = {one.name for one in fields(WorkerConfig)}
         try:
             return WorkerConfig(**{k: v for k, v in values.items() if k in known})
         except TypeError as error:
@@ -96,7 +96,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the whole training is; loss and accuracy are the epoch's so far.
+    """How far the whole training is; the loss and the task's figures are the epoch's so far.
 
     `done_examples` is progress, in examples at the user's batch; `trained_examples` is how many
     were computed for it, more where the batch has grown.
@@ -106,19 +106,34 @@ class Progress:
     total_examples: int
     epoch: int
     loss: float
-    accuracy: float
+    figures: Mapping[str, float]
     examples_per_second: float
     trained_examples: int = 0
 
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """An epoch (from 0) is done: mean training loss and accuracy, its seconds over all lives."""
+    """An epoch (from 0) is done: its loss, the task's figures, its seconds over all lives.
+
+    Its JSON has a figure beside the rest, by its name.
+    """
 
     epoch: int
     loss: float
-    accuracy: float
     seconds: float
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """In one level: checkpoints, events and training.json have it so."""
+        return {
+            "epoch": self.epoch, "loss": self.loss, "seconds": self.seconds, **self.figures
+        }  # fmt: skip
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> "EpochEnd":
+        """Read what `as_json` made: what is none of its own is a figure."""
+        own = {name: values[name] for name in ("epoch", "loss", "seconds")}
+        return EpochEnd(**own, figures={k: v for k, v in values.items() if k not in own})
 
 
 @dataclass(frozen=True)
@@ -141,12 +156,12 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Finished:
-    """All epochs are done and the model is written; loss and accuracy are the last epoch's."""
+    """All epochs are done and the model is written; loss and figures are the last epoch's."""
 
     examples_trained: int
     loss: float
-    accuracy: float
     seconds: float
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

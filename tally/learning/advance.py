@@ -8,14 +8,17 @@ from tally.gang.messages import EpochEnd, WorkerConfig
 from tally.learning import batches, order
 from tally.learning.checkpoint import Position
 from tally.learning.noise import GradientNoise
+from tally.tasks.task import Task
 
 
 @dataclass(frozen=True)
 class Done:
-    """What one call of training did."""
+    """What one call of training did.
 
-    losses: Array
-    correct: int
+    `sums` is (steps, 2 + totals): each step's loss, its weight, the task's totals.
+    """
+
+    sums: Array
     examples: int
     own_examples: int
     paused: bool
@@ -23,6 +26,11 @@ class Done:
     sync_seconds: float = 0.0
     wait_seconds: float = 0.0
     noise: GradientNoise | None = None
+
+    @property
+    def steps(self) -> int:
+        """That were taken."""
+        return len(self.sums)
 
 
 def steps_done(position: Position, examples: int, batch_size: int) -> int:
@@ -49,12 +57,15 @@ def steps_left(config: WorkerConfig, position: Position, examples: int) -> int:
     return math.ceil(left / (worth * position.batch_size))
 
 
-def advanced(position: Position, done: Done, seconds: float, base_batch: int) -> Position:
+def advanced(
+    position: Position, done: Done, task: Task, seconds: float, base_batch: int
+) -> Position:
     """Where a training stands after a call.
 
     Args:
         position: before it.
         done: what the call did.
+        task: what is learned.
         seconds: it took.
         base_batch: the user's, in examples.
     """
@@ -63,31 +74,34 @@ def advanced(position: Position, done: Done, seconds: float, base_batch: int) ->
         worth = batches.efficiency(noise, base_batch, position.batch_size)
         position = replace(
             position,
-            steps=position.steps + len(done.losses),
+            steps=position.steps + done.steps,
             progress_examples=position.progress_examples + done.examples * worth,
         )
-    loss_sum = position.loss_sum
-    for loss in done.losses.tolist():  # one by one, so that no grouping into calls changes the sum
-        loss_sum += loss
+    before = (
+        position.loss_sum,
+        position.loss_weight,
+        *(position.totals.get(n, 0.0) for n in task.totals),
+    )
+    sums = list(before)
+    for step in done.sums.tolist():  # one by one, so that no grouping into calls changes a sum
+        sums = [so_far + more for so_far, more in zip(sums, step, strict=True)]
+    loss_sum, loss_weight, *totals = sums
     return replace(
         position,
         offset=position.offset + done.examples,
         loss_sum=loss_sum,
-        correct=position.correct + done.correct,
+        loss_weight=loss_weight,
+        totals=dict(zip(task.totals, totals, strict=True)),
         epoch_seconds=position.epoch_seconds + seconds,
         examples_trained=position.examples_trained + done.examples,
         noise=done.noise or position.noise,
     )
 
 
-def ended(position: Position) -> Position:
+def ended(position: Position, task: Task) -> Position:
     """The start of the next epoch, with this one in the history."""
-    end = EpochEnd(
-        position.epoch,
-        position.loss_sum / position.offset,
-        position.correct / position.offset,
-        position.epoch_seconds,
-    )
+    figures = task.figures(position.totals, position.offset)
+    end = EpochEnd(position.epoch, position.loss, position.epoch_seconds, figures)
     return Position(
         epoch=position.epoch + 1,
         examples_trained=position.examples_trained,

@@ -10,7 +10,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ class Position:
     Attributes:
         epoch: of the next step, from 0; equal to the number of epochs at the end.
         offset: examples of that epoch already trained on.
-        loss_sum, correct: of that epoch so far, over its examples.
+        loss_sum, loss_weight: of that epoch so far: the loss is the one over the other.
+        totals: of the task, of that epoch so far, by name.
         epoch_seconds: spent on that epoch so far.
         examples_trained: over all epochs.
         history: the epochs that are done.
@@ -52,7 +53,8 @@ class Position:
     epoch: int = 0
     offset: int = 0
     loss_sum: float = 0.0
-    correct: int = 0
+    loss_weight: float = 0.0
+    totals: Mapping[str, float] = field(default_factory=dict)
     epoch_seconds: float = 0.0
     examples_trained: int = 0
     history: tuple[EpochEnd, ...] = ()
@@ -62,16 +64,34 @@ class Position:
     progress_examples: float = 0.0
 
     @property
+    def loss(self) -> float:
+        """Of the epoch so far."""
+        return self.loss_sum / (self.loss_weight or 1.0)
+
+    @property
     def seconds(self) -> float:
         """Seconds of training that are in the weights."""
         return sum(epoch.seconds for epoch in self.history) + self.epoch_seconds
 
+    def as_json(self) -> dict[str, Any]:
+        """In one level, the task's totals beside the rest, by their names."""
+        facts = asdict(self)
+        del facts["totals"]
+        return {**facts, **self.totals, "history": [epoch.as_json() for epoch in self.history]}
+
     @staticmethod
-    def from_json(facts: Mapping[str, Any]) -> "Position":
-        """What `dataclasses.asdict` and JSON made of one."""
-        history = tuple(EpochEnd(**epoch) for epoch in facts["history"])
-        noise = GradientNoise(**facts.get("noise", {}))
-        return Position(**{**facts, "history": history, "noise": noise})
+    def from_json(values: Mapping[str, Any]) -> "Position":
+        """What `as_json` made of one, an older Tally's too: what is none of its own is a total."""
+        own = {one.name for one in fields(Position)}
+        facts = {"loss_weight": values["offset"]} | {k: v for k, v in values.items() if k in own}
+        return Position(
+            **{
+                **facts,
+                "history": tuple(EpochEnd.from_json(epoch) for epoch in values["history"]),
+                "noise": GradientNoise(**values.get("noise", {})),
+                "totals": {k: v for k, v in values.items() if k not in own},
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -109,7 +129,7 @@ def save(folder: Location, checkpoint: Checkpoint, seconds: float = STORE_SECOND
     state = {
         "schema": SCHEMA,
         "spec": dict(checkpoint.spec),
-        "position": asdict(position),
+        "position": position.as_json(),
         "saved_at_microseconds": checkpoint.saved_at_microseconds,
     }
     if isinstance(folder, Path):

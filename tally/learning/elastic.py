@@ -22,6 +22,7 @@ from tally.learning.advance import Done, advanced, ended, finished, steps_done, 
 from tally.learning.checkpoint import Position
 from tally.learning.noise import GradientNoise, averaged
 from tally.learning.tensorflow import loop
+from tally.tasks.task import Task
 
 CALL_SECONDS = 0.15  # a call should last so long: a bar moves, a stop is heard, overhead is small
 CALL_BYTES = 64 * 2**20  # of stored input
@@ -102,7 +103,8 @@ def train(
     examples, size = len(split), training.plan.batch_size
     together = _Together(config, training, place, collective, outside) if collective else None
     first = outside if place.rank == 0 else None
-    pace = _Pace(first, config.epochs * examples)
+    task = training.problem.task
+    pace = _Pace(first, task, config.epochs * examples)
     steps, saved, order_of, indices = 1, time.monotonic(), -1, np.empty(0, np.int64)
     unmeasured = loop.NOISE_STEPS  # of a lone worker, since the noise was measured
     while not finished(config, position := standing.position, examples):
@@ -120,19 +122,19 @@ def train(
             call = min(steps, steps_left(config, position, examples)) or 1
             done, nbytes = _alone(training, position, split, indices, call, outside)
             steps = next_steps(call, time.monotonic() - began, nbytes)
-            unmeasured += len(done.losses)
-        _require_finite(done.losses, position, config, training, examples)
+            unmeasured += done.steps
+        _require_finite(done.sums[:, 0], position, config, training, examples)
         now = time.monotonic()
-        standing.position = advanced(position, done, now - began, config.batch_size)
+        standing.position = advanced(position, done, task, now - began, config.batch_size)
         standing.waited_seconds += done.wait_seconds
-        standing.steps += len(done.losses)
+        standing.steps += done.steps
         standing.own_examples += done.own_examples
         pace.step(standing.position)
         number = steps_done(standing.position, examples, size)
         outside.observe(_observation(place, standing, number, done, now - began))
         last = finished(config, standing.position, examples)
         if standing.position.offset >= examples or (last and standing.position.offset):
-            standing.position = ended(standing.position)
+            standing.position = ended(standing.position, task)
             if first:
                 first.tell(standing.position.history[-1])
         last = last or finished(config, standing.position, examples)
@@ -156,9 +158,9 @@ def _alone(
     """Several steps in one call, and the bytes of their input."""
     here = indices[position.offset : position.offset + steps * training.plan.batch_size]
     x, y = split.gather(here)
-    losses, correct = loop.run(training, x, y, position.epoch, position.offset)
+    sums = loop.run(training, x, y, position.epoch, position.offset)
     flags = outside.paused(), outside.stopping()
-    return Done(losses, int(correct.sum()), len(here), len(here), *flags), x.nbytes
+    return Done(sums, len(here), len(here), *flags), x.nbytes
 
 
 def _halves(
@@ -177,9 +179,8 @@ def _halves(
     noise = position.noise
     if np.isfinite(sums.loss_sum):
         noise = _measured(training, position, len(indices), sums, loop.apply(training, vector))
-    losses = np.array([sums.loss_sum], np.float32)
     flags = outside.paused(), outside.stopping()
-    return Done(losses, sums.correct, examples, examples, *flags, noise=noise)
+    return Done(sums.row, examples, examples, *flags, noise=noise)
 
 
 def _measured(
@@ -237,8 +238,7 @@ class _Together:
             noise = _measured(training, position, len(indices), sums, squares)
         self._syncs.append(sync_seconds)
         return Done(
-            np.array([sums.loss_sum], np.float32),
-            sums.correct,
+            sums.row,
             examples,
             last - first,
             sums.flags[0] > 0,
@@ -252,8 +252,8 @@ class _Together:
 class _Pace:
     """Examples a second, told every so often."""
 
-    def __init__(self, outside: Outside | None, total: int) -> None:
-        self._outside, self._total = outside, total
+    def __init__(self, outside: Outside | None, task: Task, total: int) -> None:
+        self._outside, self._task, self._total = outside, task, total
         self._told = time.monotonic()
         self._done: int | None = None
 
@@ -264,7 +264,7 @@ class _Pace:
             self._told, self._done = now, position.examples_trained
         elif self._outside and now - self._told >= PROGRESS_SECONDS:
             rate = (position.examples_trained - self._done) / (now - self._told)
-            self._outside.tell(_progress(position, self._total, rate))
+            self._outside.tell(_progress(position, self._task, self._total, rate))
             self._told, self._done = now, position.examples_trained
 
 
@@ -309,16 +309,16 @@ def _observation(
         generation=place.generation,
         step=step,
         examples_per_second=done.examples / max(seconds, 1e-9),
-        step_seconds=seconds / len(done.losses),
+        step_seconds=seconds / done.steps,
         sync_seconds=done.sync_seconds,
         wait_seconds=standing.waited_seconds,
-        loss=position.loss_sum / max(position.offset, 1),
+        loss=position.loss,
         gradient_noise_scale=position.noise.scale_examples,
     )
 
 
-def _progress(position: Position, total: int, rate: float) -> Progress:
-    loss, accuracy = position.loss_sum / position.offset, position.correct / position.offset
+def _progress(position: Position, task: Task, total: int, rate: float) -> Progress:
+    figures = task.figures(position.totals, position.offset)
     trained = position.examples_trained
     done = round(position.progress_examples) if position.batch_size else trained
-    return Progress(done, total, position.epoch, loss, accuracy, rate, trained)
+    return Progress(done, total, position.epoch, position.loss, figures, rate, trained)

@@ -158,7 +158,7 @@ class Life:
             output.write(folder, self._training, position, lambda line: self.tell(Note(line)))
             last = position.history[-1]
             self.tell(
-                Finished(position.examples_trained, last.loss, last.accuracy, position.seconds)
+                Finished(position.examples_trained, last.loss, position.seconds, last.figures)
             )
         while not self.paused() and self._member.next(self._generation, LOOK_SECONDS) is None:
             pass

@@ -1,7 +1,11 @@
 """What a step is and whose part of it is computed: the words of the loop, without TensorFlow."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from tally.data.format import Array
 from tally.learning import order
 
 
@@ -54,7 +58,8 @@ class Total:
 
     Attributes:
         loss_sum: over its examples.
-        correct: answers.
+        weight: that it is divided by.
+        totals: of the task, by name.
         examples: counted by who computed them.
         parts: of the step whose gradients were measured, in one step of NOISE_STEPS.
         part_squares: the mean squared norm of their mean gradients, as the optimizer sees them.
@@ -63,12 +68,18 @@ class Total:
     """
 
     loss_sum: float
-    correct: int
+    weight: float
+    totals: Mapping[str, float]
     examples: int
     parts: int
     part_squares: float
     part_examples: float
     flags: tuple[float, float]
+
+    @property
+    def row(self) -> Array:
+        """Loss, weight and totals, float32 (1, 2 + totals)."""
+        return np.array([[self.loss_sum, self.weight, *self.totals.values()]], np.float32)
 
 
 def rows(plan: StepPlan, moment: Moment) -> tuple[int, int]:

@@ -6,7 +6,6 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from tally.buckets import kept
@@ -77,9 +76,9 @@ def _write(
         "examples_trained": position.examples_trained,
         "seconds": position.seconds,
         "loss": last.loss,
-        "accuracy": last.accuracy,
+        **last.figures,
         "parameters": int(model.count_params()),
-        "history": [asdict(epoch) for epoch in position.history],
+        "history": [epoch.as_json() for epoch in position.history],
     }
     with atomic_file(folder / FILES[2]) as file:
         file.write(json.dumps(summary, indent=1).encode())

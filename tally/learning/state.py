@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from tally.userfile import is_user_file
 def pack(training: loop.Training, position: Position) -> bytes:
     """All variables and the position, as safetensors."""
     tensors = {name: np.asarray(v.numpy()) for name, v in loop.variables(training).items()}
-    return safetensors.numpy.save(tensors, {"position": json.dumps(asdict(position))})
+    return safetensors.numpy.save(tensors, {"position": json.dumps(position.as_json())})
 
 
 def unpack(training: loop.Training, data: bytes) -> Position:

@@ -17,13 +17,13 @@ def write(here: Step, message: say.Message) -> None:
                 unit="examples",
                 epoch=message.epoch,
                 loss=message.loss,
-                accuracy=message.accuracy,
+                **message.figures,
                 examples_per_second=message.examples_per_second,
             )
         case say.Started():
             here.event("started", **asdict(message))
         case say.EpochEnd():
-            here.event("epoch", **asdict(message))
+            here.event("epoch", **message.as_json())
         case say.Saved():
             here.event("checkpoint", **asdict(message))
         case say.Ready():

@@ -73,9 +73,8 @@ def run(
         facts = {
             "examples_trained": finished.examples_trained,
             "train_loss": finished.loss,
-            "train_accuracy": finished.accuracy,
             "train_seconds": finished.seconds,
-        }
+        } | {f"train_{name}": value for name, value in finished.figures.items()}
         here.measured({}, examples_trained=finished.examples_trained)
         remember(here, asked, dataset, finished)
     return Trained(here.folder / "model", facts)

@@ -19,7 +19,7 @@ from tally.learning import checkpoint
 from tally.learning.checkpoint import Checkpoint, Position
 
 SPEC: dict[str, str | int] = {"dataset": "abc", "model": "cnn", "batch_size": 32, "seed": 0}
-HISTORY = (EpochEnd(0, 0.5, 0.75, 1.5),)
+HISTORY = (EpochEnd(0, 0.5, 1.5, {"accuracy": 0.75}),)
 
 
 def made(epoch: int = 1, offset: int = 64, fill: float = 1.0) -> Checkpoint:
@@ -28,7 +28,8 @@ def made(epoch: int = 1, offset: int = 64, fill: float = 1.0) -> Checkpoint:
         "model/0001.seed": np.array([7, 8], np.uint32),
         "optimizer/0000.iteration": np.array(5, np.int64),
     }
-    position = Position(epoch, offset, 12.25, 50, 0.5, 1064, HISTORY)
+    totals = {"correct": 50.0}
+    position = Position(epoch, offset, 12.25, 56.0, totals, 0.5, 1064, HISTORY)
     return Checkpoint(SPEC, position, 1_790_000_000_000_000, tensors)
 
 
@@ -174,3 +175,13 @@ while True:
         os.utime(left, (0, 0))  # long afterwards: until then another may be writing it
     checkpoint.save(tmp_path, made(offset=found.position.offset + 32))
     assert not list(tmp_path.glob(".*")), "what the kill left half-written is cleared away"
+
+
+def test_a_position_of_an_older_tally_is_read_as_it_was() -> None:
+    epoch = {"epoch": 0, "loss": 0.5, "accuracy": 0.75, "seconds": 1.5}
+    older = {"epoch": 1, "offset": 64, "loss_sum": 12.25, "correct": 50, "epoch_seconds": 0.5}
+    older |= {"examples_trained": 1064, "history": [epoch]}
+    found = Position.from_json(older)
+    assert (found.loss, found.totals) == (12.25 / 64, {"correct": 50})
+    assert found.history == HISTORY
+    assert found.as_json().items() >= (older | {"loss_weight": 64}).items()

@@ -85,7 +85,7 @@ class Pods:
         member.join()
         member.ready("127.0.0.1:1")
         member.next(0, 30)
-        done = say.Finished(examples_trained=7, loss=0.5, accuracy=0.9, seconds=1.0)
+        done = say.Finished(examples_trained=7, loss=0.5, seconds=1.0)
         member.tell(say.encode(done))
         member.leave("finished")
         member.close()

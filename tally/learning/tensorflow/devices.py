@@ -14,7 +14,7 @@ import numpy as np
 from tally.data.format import Array
 from tally.learning import order
 from tally.learning.tensorflow import lstm_kernel, parts, randomness
-from tally.learning.tensorflow.gradients import Problem
+from tally.learning.tensorflow.gradients import Problem, cut
 from tally.learning.tensorflow.randomness import Point
 
 Tensor = Any
@@ -92,9 +92,11 @@ def trace_part(problem: Problem, padded_rows: int, over: Any) -> Callable[..., T
         rows = edges[number, 1] - begin
         if static:  # known while tracing: on a TPU every shape is compiled
             count = x.shape[0] // replicas if x.shape[0] % replicas == 0 else x.shape[0]
-            x_here, y_here = (tf.slice(t, _at(begin, t), [count, *t.shape[1:]]) for t in (x, y))
+            x_here, y_here = tf.nest.map_structure(
+                lambda t: tf.slice(t, _at(begin, t), [count, *t.shape[1:]]), (x, y)
+            )
         else:
-            x_here, y_here = x[begin : begin + rows], y[begin : begin + rows]
+            x_here, y_here = cut((x, y), begin, begin + rows)
         raised = tf.where(tf.equal(number, 0), flags / weight, 0)
         point = Point(where[0], where[1] + begin, rows)
         # What layers keep is written into the scope, not into variables that devices share.
@@ -116,7 +118,7 @@ def trace_part(problem: Problem, padded_rows: int, over: Any) -> Callable[..., T
         else:
             traced = parts.concrete(compute, signature)
     return lambda x, y, where, flags: traced(
-        x, y, where, flags, *spread(len(y), replicas, equal=static)
+        x, y, where, flags, *spread(len(x), replicas, equal=static)
     )
 
 

@@ -3,7 +3,6 @@
 Divided so, the parts of a step add up to the gradients of its mean, however it was cut.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +11,8 @@ import numpy as np
 from tally.data.format import Meta
 from tally.learning.tensorflow import randomness
 from tally.learning.tensorflow.randomness import Point
+from tally.tasks import registry
+from tally.tasks.task import Batch, Loss, Task
 
 Tensor = Any
 
@@ -23,26 +24,33 @@ class Problem:
     Attributes:
         model: the keras.Model.
         optimizer: its keras optimizer, built.
-        losses: (labels (n,), outputs) → loss by example (n,).
+        loss: by example, of the task or of the compiled model.
         meta: of the dataset.
         seed: of the run.
         present: by trainable variable, whether it has a gradient; empty until traced.
+        weighted: whether the loss has weights of its own; empty until traced.
         not_by_row: names of random layers that draw otherwise than by row.
     """
 
     model: Any
     optimizer: Any
-    losses: Callable[[Tensor, Tensor], Tensor]
+    loss: Loss
     meta: Meta
     seed: int
     present: list[bool] = field(default_factory=list)
+    weighted: list[bool] = field(default_factory=list)
     not_by_row: set[str] = field(default_factory=set)
+
+    @property
+    def task(self) -> Task:
+        """What is learned."""
+        return registry.named(self.meta.task)
 
 
 def backward(
     problem: Problem, x: Tensor, y: Tensor, point: Point, step_examples: Tensor
-) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Summed loss, right answers, and this part's share of the gradients of the whole step.
+) -> tuple[Tensor, list[Tensor]]:
+    """What the rows add up to, and this part's share of the gradients of the whole step.
 
     Args:
         problem: what is trained.
@@ -51,7 +59,8 @@ def backward(
         step_examples: float32, of the whole step.
 
     Returns:
-        Loss float32 (), right answers int32 (), a gradient or None for each trainable variable.
+        Loss, its weight and the task's totals, float32 (2 + totals,); a gradient or None for each
+        trainable variable, which `by_weight` is still to have.
     """
     import tensorflow as tf
 
@@ -60,14 +69,17 @@ def backward(
         tf.GradientTape() as tape,
         randomness.keyed(model, problem.seed, point) as not_by_row,
     ):
-        outputs = model(scaled(x, problem.meta), training=True)
-        by_example = problem.losses(y, outputs)
+        batch = Batch(scaled(x, problem.meta), y)
+        outputs = model(batch.x, training=True)
+        by_example, weights = problem.loss(batch, outputs)
         if by_example.dtype in (tf.float16, tf.bfloat16):  # a sum of these would be too coarse
             by_example = tf.cast(by_example, tf.float32)
         loss = tf.reduce_sum(by_example)
+        rows = tf.shape(x)[0]
+        weight = tf.cast(rows, tf.float32) if weights is None else _sum(weights)
         if model.losses:  # what layers add, once a batch: each example's share of it
             added = tf.add_n([tf.cast(found, loss.dtype) for found in model.losses])
-            loss += added * tf.cast(tf.shape(y)[0], loss.dtype)
+            loss += added * tf.cast(weight, loss.dtype)
         target = problem.optimizer.scale_loss(loss / tf.cast(step_examples, loss.dtype))
     # An embedding's gradient comes as one row a lookup. Summed here: rows of a token that
     # reach an optimiser apart are squared apart by Keras, and would be different in a gang.
@@ -76,9 +88,64 @@ def backward(
     ]
     problem.present[:] = [g is not None for g in gradients]
     problem.not_by_row.update(not_by_row)
-    answers = tf.argmax(outputs, axis=-1, output_type=tf.int32)
-    right = tf.reduce_sum(tf.cast(answers == y, tf.int32))
-    return tf.cast(loss, tf.float32), right, gradients
+    problem.weighted[:] = [weights is not None]
+    sums = [
+        tf.cast(each, tf.float32) for each in (loss, weight, *problem.task.sums(batch, outputs))
+    ]
+    return tf.stack(sums), gradients
+
+
+def by_weight(problem: Problem, gradient: Tensor, examples: Tensor, weight: Tensor) -> Tensor:
+    """A sum of shares of a gradient that was divided by examples, divided by the weights instead.
+
+    Args:
+        problem: that has been traced.
+        gradient: over a whole step.
+        examples, weight: of that step, float32 ().
+    """
+    import tensorflow as tf
+
+    if not any(problem.weighted):  # they are the same
+        return gradient
+    return gradient * tf.cast(tf.math.divide_no_nan(examples, weight), gradient.dtype)
+
+
+def sums_of(problem: Problem) -> int:
+    """How many numbers rows add up to: loss, weight and the task's totals."""
+    return 2 + len(problem.task.totals)
+
+
+def examples_signature(meta: Meta) -> list[Any]:
+    """Of x as stored and the target, any number of them."""
+    import tensorflow as tf
+
+    target = tf.nest.map_structure(
+        lambda each: tf.TensorSpec((None, *each.shape), each.dtype),
+        registry.named(meta.task).target(meta.facts),
+    )
+    return [tf.TensorSpec((None, *meta.input_shape), meta.input_dtype), target]
+
+
+def cut(examples: Any, begin: Any, end: Any) -> Any:
+    """Rows of x, of a target, or of both, however many arrays they are."""
+    import tensorflow as tf
+
+    return tf.nest.map_structure(lambda array: array[begin:end], examples)
+
+
+def mean(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """Of losses by example, each with its weight."""
+    import tensorflow as tf
+
+    if weights is None:
+        return tf.reduce_mean(losses)
+    return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(_sum(weights), losses.dtype))
+
+
+def _sum(weights: Tensor) -> Tensor:
+    import tensorflow as tf
+
+    return tf.reduce_sum(tf.cast(weights, tf.float32))
 
 
 def size_dependent(problem: Problem) -> str:
@@ -107,29 +174,3 @@ def scaled(x: Tensor, meta: Meta) -> Tensor:
         return x
     x = tf.cast(x, tf.float32)
     return x if meta.input_scale == 1 else x * np.float32(meta.input_scale)
-
-
-def losses_by_example(loss: Any, classes: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """(labels (n,), probabilities (n, classes)) → loss by example (n,).
-
-    Args:
-        loss: what a compiled model has; None: cross-entropy.
-        classes: of the dataset.
-    """
-    import keras
-    import tensorflow as tf
-
-    if loss is None:
-        return keras.losses.sparse_categorical_crossentropy  # type: ignore[no-any-return]
-    found = keras.losses.get(loss)
-    by_example = found.call if isinstance(found, keras.losses.Loss) else found
-    name = str(getattr(found, "name", None) or getattr(found, "__name__", ""))
-    packaged = str(by_example.__module__).startswith("keras.")
-    one_hot = packaged and "sparse" not in name  # a loss of the user's own gets plain labels
-
-    def losses(y: Tensor, outputs: Tensor) -> Tensor:
-        target = tf.one_hot(y, classes) if one_hot else y
-        values = by_example(target, outputs)
-        return tf.reduce_mean(tf.reshape(values, [tf.shape(y)[0], -1]), axis=1)
-
-    return losses

@@ -19,7 +19,8 @@ from tally.learning.moment import Total as Total
 from tally.learning.moment import largest_share
 from tally.learning.moment import rows as rows
 from tally.learning.tensorflow import alone, devices, gradients, lstm_kernel, parts, randomness
-from tally.learning.tensorflow.gradients import Problem, losses_by_example
+from tally.learning.tensorflow.gradients import Problem
+from tally.tasks import registry
 
 Tensor = Any
 NOISE_STEPS = 10  # of which one measures the gradients' noise: a quarter of a step's time
@@ -60,8 +61,8 @@ def prepare(model: Any, meta: Meta, plan: StepPlan) -> Training:
     optimizer = model.optimizer if compiled else keras.optimizers.Adam(plan.learning_rate)
     optimizer.build(model.trainable_variables)
     randomness.generator_for_all()
-    losses = losses_by_example(model.loss if compiled else None, len(meta.class_names))
-    problem = Problem(model, optimizer, losses, meta, plan.seed)
+    loss = registry.named(meta.task).loss(meta.facts, model.loss if compiled else None)
+    problem = Problem(model, optimizer, loss, meta, plan.seed)
     rate = _constant_rate(optimizer)
     training = Training(model, optimizer, plan, problem, devices.current(), base_rate=rate)
     if plan.batches and rate is None:
@@ -102,29 +103,28 @@ def use_rate(training: Training, noise_scale_examples: float, base_batch: int) -
         training.optimizer.learning_rate = training.base_rate * factor
 
 
-def run(training: Training, x: Array, y: Array, epoch: int, offset: int) -> tuple[Array, Array]:
+def run(training: Training, x: Array, y: Any, epoch: int, offset: int) -> Array:
     """Train alone on consecutive batches, one optimiser step each; not in deterministic mode.
 
     Args:
         training: its variables are updated.
         x: (n, *input_shape) as stored; n may be any multiple of the batch size, and beyond one
             only at the end of an epoch.
-        y: labels (n,).
+        y: the targets, of n examples.
         epoch, offset: where in the epoch's order x begins.
 
     Returns:
-        A step's summed loss, float32 (steps,), and its number of right answers, int32 (steps,);
-        both end with the first step whose loss is not finite: no later one was done.
+        What each step adds up to, float32 (steps, 2 + totals): loss, its weight, the task's totals.
+        It ends with the first step whose loss is not finite: no later one was done.
     """
     if training.strategy:
         return _run_spread(training, x, y, epoch, offset)
-    steps, losses, correct = _lone(training)(x, y, np.array([epoch, offset], np.int64))
-    done = int(steps)
-    return losses.numpy()[:done], correct.numpy()[:done]
+    steps, sums = _lone(training)(x, y, np.array([epoch, offset], np.int64))
+    return sums.numpy()[: int(steps)]  # type: ignore[no-any-return]
 
 
 def compute(
-    training: Training, x: Array, y: Array, moment: Moment, flags: Array, measured: bool = False
+    training: Training, x: Array, y: Any, moment: Moment, flags: Array, measured: bool = False
 ) -> Any:
     """This rank's part of a step; changes no variable.
 
@@ -146,24 +146,26 @@ def compute(
     where = [moment.epoch, moment.offset + first, moment.examples, measured]
     if plan.deterministic:
         return _shard_rows(training, x, y, moment, np.array(where, np.int64), flags)
-    if len(y):
+    if len(x):
         return _part(training, moment.world_size)(x, y, np.array(where, np.int64), flags)
-    nothing = np.zeros(parts.layout(training.problem).size - len(flags), np.float32)
-    return tf.constant(np.append(nothing, flags))
+    empty = np.zeros(parts.layout(training.problem).size - len(flags), np.float32)
+    return tf.constant(np.append(empty, flags))
 
 
 def totals(training: Training, vector: Any) -> Total:
     """What the sum of a step's parts says, without applying it."""
-    loss_sum, correct, examples, squares, inverse, count, *flags = parts.tail(vector).tolist()
+    loss_sum, weight, *numbers = parts.tail(training.problem, vector).tolist()
+    *totals, examples, squares, inverse, count, first, second = numbers
     found = max(1, round(count))
     return Total(
         loss_sum,
-        round(correct),
+        weight,
+        dict(zip(training.problem.task.totals, totals, strict=True)),
         round(examples),
         round(count),
         squares / found,
         found / inverse if inverse else 0.0,
-        (flags[0], flags[1]),
+        (first, second),
     )
 
 
@@ -203,7 +205,7 @@ def _warm_batch(training: Training, met: set[int]) -> None:
     """Every shape of one global batch; `met` are those that were met before."""
     plan, meta = training.plan, training.problem.meta
     x = np.zeros((plan.batch_size, *meta.input_shape), meta.input_dtype)
-    y = np.zeros(plan.batch_size, np.int32)
+    y = nothing(training.problem, plan.batch_size)
     if not plan.deterministic:
         run(training, x, y, 0, 0)
     halves = 2 if plan.batches and plan.virtual_shards > 1 else 1  # as a lone worker measures noise
@@ -215,8 +217,19 @@ def _warm_batch(training: Training, met: set[int]) -> None:
         if (most > 1 or plan.deterministic) and pad not in met:
             met.add(pad)
             first, last = rows(plan, moment)
-            vector = compute(training, x[first:last], y[first:last], moment, np.zeros(2, "f4"))
+            x_here, y_here = gradients.cut((x, y), first, last)
+            vector = compute(training, x_here, y_here, moment, np.zeros(2, "f4"))
             apply(training, vector.sum(0) if plan.deterministic else vector)
+
+
+def nothing(problem: Problem, examples: int) -> Any:
+    """Targets of zeros."""
+    import tensorflow as tf
+
+    return tf.nest.map_structure(
+        lambda each: np.zeros((examples, *each.shape), each.dtype),
+        problem.task.target(problem.meta.facts),
+    )
 
 
 def variables(training: Training) -> dict[str, Any]:
@@ -288,22 +301,19 @@ def _part(training: Training, world_size: int) -> Callable[..., Any]:
     return _traced(training, name, trace)
 
 
-def _run_spread(
-    training: Training, x: Array, y: Array, epoch: int, offset: int
-) -> tuple[Array, Array]:
+def _run_spread(training: Training, x: Array, y: Any, epoch: int, offset: int) -> Array:
     """`run` on several devices: one step after another, whose sums end with the worker."""
     size, found = training.plan.batch_size, []
-    for begin in range(0, len(y), size):
-        here = slice(begin, begin + size)
-        moment = Moment(epoch, offset + begin, len(y[here]), 0, 1)
-        vector = compute(training, x[here], y[here], moment, np.zeros(2, np.float32))
+    for begin in range(0, len(x), size):
+        x_here, y_here = gradients.cut((x, y), begin, begin + size)
+        moment = Moment(epoch, offset + begin, len(x_here), 0, 1)
+        vector = compute(training, x_here, y_here, moment, np.zeros(2, np.float32))
         total = totals(training, vector)
-        found.append((total.loss_sum, total.correct))
+        found.append(total.row[0])
         if not np.isfinite(total.loss_sum):
             break
         apply(training, vector)
-    losses, correct = zip(*found, strict=True)
-    return np.array(losses, np.float32), np.array(correct, np.int32)
+    return np.array(found, np.float32)
 
 
 def _shards(training: Training) -> Callable[..., Any]:
@@ -314,7 +324,7 @@ def _shards(training: Training) -> Callable[..., Any]:
 
 
 def _shard_rows(
-    training: Training, x: Array, y: Array, moment: Moment, where: Array, flags: Array
+    training: Training, x: Array, y: Any, moment: Moment, where: Array, flags: Array
 ) -> Array:
     """Deterministic mode's result; shards without examples give zeros."""
     plan = training.plan

@@ -1,9 +1,9 @@
 """A part of a step as one vector of float32, and the sum of all parts put into the variables.
 
-The vector is [gradients | changes of what layers keep beside weights | loss sum, right answers,
-examples | what the gradients' noise is known by | two flags]. Everything in it adds up over the
-parts of a step; nothing is changed by computing it, so that a step whose sum never came can be
-computed again.
+The vector is [gradients | changes of what layers keep beside weights | loss, its weight, the
+task's totals | examples | what the gradients' noise is known by | two flags]. Everything in it adds
+up over the parts of a step; nothing is changed by computing it, so that a step whose sum never came
+can be computed again.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,11 +14,18 @@ import numpy as np
 
 from tally.data.format import Array
 from tally.learning.tensorflow import lstm_kernel, optimiser
-from tally.learning.tensorflow.gradients import Problem, backward
+from tally.learning.tensorflow.gradients import (
+    Problem,
+    backward,
+    by_weight,
+    cut,
+    examples_signature,
+    sums_of,
+)
 from tally.learning.tensorflow.randomness import Point
 
 Tensor = Any
-TAIL = 8  # loss sum, right answers, examples; squared norm, 1 / examples, 1; two flags
+END = 6  # examples; squared norm, 1 / examples, 1; two flags
 
 
 @dataclass(frozen=True)
@@ -28,15 +35,17 @@ class Layout:
     Attributes:
         trained: the trainable variables that have a gradient.
         kept: what layers change while they are trained: moving averages, counters.
+        tail: numbers after those.
     """
 
     trained: tuple[Any, ...]
     kept: tuple[Any, ...]
+    tail: int
 
     @property
     def size(self) -> int:
         """Numbers in the vector."""
-        return sum(_sizes([*self.trained, *self.kept])) + TAIL
+        return sum(_sizes([*self.trained, *self.kept])) + self.tail
 
 
 def kept_variables(model: Any) -> tuple[Any, ...]:
@@ -56,7 +65,8 @@ def kept_variables(model: Any) -> tuple[Any, ...]:
 def layout(problem: Problem) -> Layout:
     """The layout of a problem that has been traced."""
     variables = zip(problem.model.trainable_variables, problem.present, strict=True)
-    return Layout(tuple(v for v, found in variables if found), kept_variables(problem.model))
+    trained = tuple(v for v, found in variables if found)
+    return Layout(trained, kept_variables(problem.model), sums_of(problem) + END)
 
 
 def part(
@@ -76,7 +86,7 @@ def part(
     kept = kept_variables(problem.model)
     before = [tf.identity(v.value) for v in kept]
     whole, here = tf.cast(step[0], tf.float32), tf.cast(point.rows, tf.float32)
-    loss, right, gradients = backward(problem, x, y, point, whole)
+    sums, gradients = backward(problem, x, y, point, whole)
     changes = [
         (tf.cast(v.value, tf.float32) - tf.cast(old, tf.float32)) * (here / whole)
         for v, old in zip(kept, before, strict=True)
@@ -91,8 +101,7 @@ def part(
         return tf.stack([squares * tf.square(whole / here), 1 / here, 1.0])  # of this part's mean
 
     known = tf.cond(step[1] > 0, noise, lambda: tf.zeros(3))
-    facts = tf.stack([loss, tf.cast(right, tf.float32), here])
-    return tf.concat([*flat, *(_flat(c) for c in changes), facts, known, flags], axis=0)
+    return tf.concat([*flat, *(_flat(c) for c in changes), sums, [here], known, flags], axis=0)
 
 
 def trace_part(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
@@ -107,7 +116,7 @@ def trace_part(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
     import tensorflow as tf
 
     def compute(x: Tensor, y: Tensor, where: Tensor, flags: Tensor) -> Tensor:
-        point = Point(where[0], where[1], tf.shape(y, out_type=tf.int64)[0])
+        point = Point(where[0], where[1], tf.shape(x, out_type=tf.int64)[0])
         return part(problem, x, y, point, where[2:], flags)
 
     with lstm_kernel.fused(problem.model, padded_rows):
@@ -133,7 +142,8 @@ def trace_shards(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
             begin, end = bounds[i], bounds[i + 1]
             point = Point(where[0], where[1] + begin, end - begin)
             raised = tf.where(i == 0, flags, 0)
-            vector = part(problem, x[begin:end], y[begin:end], point, where[2:], raised)
+            x_here, y_here = cut((x, y), begin, end)
+            vector = part(problem, x_here, y_here, point, where[2:], raised)
             return i + 1, rows.write(i, vector)
 
         rows = tf.TensorArray(tf.float32, shards, infer_shape=False)
@@ -142,7 +152,7 @@ def trace_shards(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
         return rows.stack()
 
     signature = [
-        *examples_signature(problem),
+        *examples_signature(problem.meta),
         tf.TensorSpec((None,), tf.int64),
         tf.TensorSpec((4,), tf.int64),
         tf.TensorSpec((2,), tf.float32),
@@ -202,13 +212,16 @@ def unpacked(
     import tensorflow as tf
 
     found = layout(problem)
-    *pieces, _ = tf.split(vector, [*_sizes([*found.trained, *found.kept]), TAIL])
+    *pieces, end = tf.split(vector, [*_sizes([*found.trained, *found.kept]), found.tail])
+    weight, examples = end[1], end[-END]
     shaped = {
         id(v): tf.reshape(piece, v.shape)
         for v, piece in zip([*found.trained, *found.kept], pieces, strict=True)
     }
     gradients = [
-        tf.cast(shaped[id(v)], v.dtype) if id(v) in shaped else None
+        tf.cast(by_weight(problem, shaped[id(v)], examples, weight), v.dtype)
+        if id(v) in shaped
+        else None
         for v in problem.model.trainable_variables
     ]
     changes = []
@@ -224,7 +237,7 @@ def step_signature(problem: Problem) -> list[Any]:
     import tensorflow as tf
 
     return [
-        *examples_signature(problem),
+        *examples_signature(problem.meta),
         tf.TensorSpec((4,), tf.int64),
         tf.TensorSpec((2,), tf.float32),
     ]
@@ -247,22 +260,12 @@ def on_host(tensor: Any) -> Array:
     return tensor.numpy()  # type: ignore[no-any-return]
 
 
-def tail(vector: Any) -> Array:
+def tail(problem: Problem, vector: Any) -> Array:
     """The last numbers of a vector, wherever it lies: what is before them stays there."""
+    count = sums_of(problem) + END
     elsewhere = not isinstance(vector, np.ndarray) and "CPU" not in vector.device
-    return on_host(vector[-TAIL:] if elsewhere else vector)[-TAIL:]
+    return on_host(vector[-count:] if elsewhere else vector)[-count:]
 
 
 def _sizes(variables: Sequence[Any]) -> list[int]:
     return [int(np.prod(v.shape)) for v in variables]
-
-
-def examples_signature(problem: Problem) -> list[Any]:
-    """Of x as stored and y, any number of them."""
-    import tensorflow as tf
-
-    meta = problem.meta
-    return [
-        tf.TensorSpec((None, *meta.input_shape), meta.input_dtype),
-        tf.TensorSpec((None,), tf.int32),
-    ]

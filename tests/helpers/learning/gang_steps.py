@@ -128,7 +128,7 @@ def alone(training: loop.Training, steps: int) -> list[float]:
     epoch = 0
     while len(losses) < steps:
         here = order.epoch_order(SEED, epoch, EXAMPLES)[: (steps - len(losses)) * BATCH]
-        losses += loop.run(training, X[here], Y[here], epoch, 0)[0].tolist()
+        losses += loop.run(training, X[here], Y[here], epoch, 0)[:, 0].tolist()
         epoch += 1
     return losses
 

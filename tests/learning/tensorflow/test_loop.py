@@ -52,7 +52,7 @@ def epoch(dataset: Dataset, training: loop.Training, cuts: Sequence[int]) -> lis
     losses = []
     for begin, end in itertools.pairwise(edges):
         x, y = dataset.splits["train"].gather(indices[begin:end])
-        losses += loop.run(training, x, y, 0, begin)[0].tolist()
+        losses += loop.run(training, x, y, 0, begin)[:, 0].tolist()
     return losses
 
 
@@ -206,7 +206,7 @@ def test_a_users_loss_gets_labels_as_it_wants_them(loss: Any) -> None:
     results = []
     for given_loss in (None, loss):
         training = loop.prepare(plain_model(given_loss), PLAIN, plan(8, 0.05))
-        losses, _ = loop.run(training, *examples(), 0, 0)
+        losses = loop.run(training, *examples(), 0, 0)[:, 0]
         results.append((losses, training.model.get_weights()))
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
     for ours, theirs in zip(results[0][1], results[1][1], strict=True):
@@ -264,8 +264,10 @@ def test_training_stops_at_the_first_step_that_is_not_finite(tmp_path: Path) -> 
     x, y = examples()
     x[9] = np.inf
     training = loop.prepare(plain_model(None), PLAIN, plan(8, 0.05))
-    losses, correct = loop.run(training, x, y, 0, 0)
-    assert len(losses) == len(correct) == 2
+    losses, weights, correct = loop.run(training, x, y, 0, 0).T
+    assert len(losses) == 2
+    assert weights.tolist() == [8, 8]
+    assert all(0 <= right <= 8 for right in correct)
     assert np.isfinite(losses[0])
     assert not np.isfinite(losses[1])
     wanted = config(tmp_path, pictures(tmp_path / "set", 20), batch_size=8, learning_rate=0.05)
@@ -278,7 +280,9 @@ def test_a_written_model_is_loaded_with_the_same_answers(trained: Any, tmp_path:
     dataset, training, start = trained
     loop.assign(loop.variables(training), start, "test")
     epoch(dataset, training, [])
-    done = Position(1, 0, examples_trained=EXAMPLES, history=(EpochEnd(0, 0.5, 0.5, 1.0),))
+    done = Position(
+        1, 0, examples_trained=EXAMPLES, history=(EpochEnd(0, 0.5, 1.0, {"accuracy": 0.5}),)
+    )
     output.write(tmp_path, training, done, lambda line: pytest.fail(line))
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "model.keras",
@@ -298,7 +302,7 @@ def test_a_written_model_is_loaded_with_the_same_answers(trained: Any, tmp_path:
 
 def test_another_models_weights_are_refused(tmp_path: Path) -> None:
     training = loop.prepare(plain_model(None), PLAIN, plan(8, 0.05))
-    done = Position(1, 0, history=(EpochEnd(0, 0.5, 0.5, 1.0),))
+    done = Position(1, 0, history=(EpochEnd(0, 0.5, 1.0, {"accuracy": 0.5}),))
     output.write(tmp_path, training, done, lambda line: pytest.fail(line))
     with pytest.raises(DataError, match="run the train step again"):
         predict.load("lstm", PLAIN, tmp_path)
