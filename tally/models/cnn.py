@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tally.data.format import Meta
 from tally.errors import DataError
 from tally.models import flops
+from tally.models.parts import head
 
 if TYPE_CHECKING:
     import keras
@@ -39,7 +40,7 @@ def build(meta: Meta) -> "keras.Model":
             keras.layers.MaxPooling2D(WINDOW),
             keras.layers.Flatten(),
             keras.layers.Dense(UNITS, activation="relu"),
-            keras.layers.Dense(len(meta.class_names), activation="softmax"),
+            head.outputs(meta),
         ],
         name="cnn",
     )
@@ -58,6 +59,5 @@ def layers(meta: Meta) -> list[flops.LayerCost]:
         pool,
         flops.dense(flat, UNITS),
         flops.relu((UNITS,)),
-        flops.dense(UNITS, len(meta.class_names)),
-        flops.softmax(len(meta.class_names)),
+        *head.cost(meta, UNITS),
     ]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tally.data.format import Meta
 from tally.errors import DataError
 from tally.models import flops
+from tally.models.parts import head
 
 if TYPE_CHECKING:
     import keras
@@ -52,7 +53,7 @@ def build(meta: Meta) -> "keras.Model":
         if meta.kind == "image":
             x = kl.Reshape(_sequence(meta))(x)
         x = kl.LSTM(UNITS)(x)
-    outputs = kl.Dense(len(meta.class_names), activation="softmax")(x)
+    outputs = head.outputs(meta)(x)
     return keras.Model(inputs, outputs, name="lstm")
 
 
@@ -65,8 +66,7 @@ def layers(meta: Meta) -> list[flops.LayerCost]:
     return [
         *found,
         flops.lstm(length, features, UNITS, first=meta.kind != "tokens"),
-        flops.dense(UNITS, len(meta.class_names)),
-        flops.softmax(len(meta.class_names)),
+        *head.cost(meta, UNITS),
     ]
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tally.data.format import Meta
 from tally.models import flops
-from tally.models.parts import logmel
+from tally.models.parts import head, logmel
 
 if TYPE_CHECKING:
     import keras
@@ -34,7 +34,7 @@ def build(meta: Meta) -> "keras.Model":
         x = kl.Dropout(DROPOUT)(x)
     x = kl.Conv2D(FILTERS[-1], KERNEL, activation="relu")(x)
     x = kl.Dropout(DROPOUT)(kl.GlobalAveragePooling2D()(x))
-    outputs = kl.Dense(len(meta.class_names), activation="softmax")(x)
+    outputs = head.outputs(meta)(x)
     return keras.Model(inputs, outputs, name="speech_cnn")
 
 
@@ -52,6 +52,5 @@ def layers(meta: Meta) -> list[flops.LayerCost]:
     return [
         *found,
         flops.average(height * width, channels),
-        flops.dense(channels, len(meta.class_names)),
-        flops.softmax(len(meta.class_names)),
+        *head.cost(meta, channels),
     ]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tally.data.format import Meta
 from tally.models import flops
-from tally.models.parts import logmel
+from tally.models.parts import head, logmel
 
 if TYPE_CHECKING:
     import keras
@@ -31,7 +31,7 @@ def build(meta: Meta) -> "keras.Model":
     x = kl.SpatialDropout1D(DROPOUT / 3)(logmel.features(inputs))
     x = kl.LSTM(UNITS, return_sequences=True)(x)
     x = kl.Dropout(DROPOUT)(kl.GlobalMaxPooling1D()(x))
-    outputs = kl.Dense(len(meta.class_names), activation="softmax")(x)
+    outputs = head.outputs(meta)(x)
     return keras.Model(inputs, outputs, name="speech_lstm")
 
 
@@ -40,6 +40,5 @@ def layers(meta: Meta) -> list[flops.LayerCost]:
     return [
         *logmel.layers(),
         flops.lstm(logmel.FRAMES, logmel.BANDS, UNITS, first=True),
-        flops.dense(UNITS, len(meta.class_names)),
-        flops.softmax(len(meta.class_names)),
+        *head.cost(meta, UNITS),
     ]

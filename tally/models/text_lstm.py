@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tally.data.format import Meta
 from tally.models import flops
-from tally.models.parts import ngrams
+from tally.models.parts import head, ngrams
 
 if TYPE_CHECKING:
     import keras
@@ -34,7 +34,7 @@ def build(meta: Meta) -> "keras.Model":
     deep = kl.Dropout(DROPOUT)(ngrams.peak(x, mask))
     wide = ngrams.strongest(tokens, mask, len(meta.vocabulary), WIDTH)
     both = kl.Dropout(ngrams.DROPOUT)(kl.Concatenate()([wide, deep]))
-    outputs = kl.Dense(len(meta.class_names), activation="softmax")(both)
+    outputs = head.outputs(meta)(both)
     return keras.Model(inputs, outputs, name="text_lstm")
 
 
@@ -46,6 +46,5 @@ def layers(meta: Meta) -> list[flops.LayerCost]:
         flops.lstm(length, WIDTH, WIDTH),
         *ngrams.peak_layers(length, WIDTH),
         *ngrams.layers(length, vocabulary, WIDTH),
-        flops.dense(2 * WIDTH, len(meta.class_names)),
-        flops.softmax(len(meta.class_names)),
+        *head.cost(meta, 2 * WIDTH),
     ]

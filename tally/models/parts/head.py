@@ -1,0 +1,23 @@
+"""The end of every packaged model: what its dataset's task asks for."""
+
+from typing import Any
+
+from tally.data.format import Meta
+from tally.models import flops
+from tally.models.flops import LayerCost
+from tally.tasks import registry
+
+
+def outputs(meta: Meta) -> Any:
+    """The last layer, to be called with what is before it."""
+    import keras
+
+    wanted = registry.named(meta.task).head(meta.facts)
+    return keras.layers.Dense(wanted.units, activation=wanted.activation)
+
+
+def cost(meta: Meta, inputs: int) -> list[LayerCost]:
+    """Its cost, after so many inputs."""
+    wanted = registry.named(meta.task).head(meta.facts)
+    found = [flops.dense(inputs, wanted.units)]
+    return [*found, flops.softmax(wanted.units)] if wanted.activation == "softmax" else found
