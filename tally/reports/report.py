@@ -42,7 +42,7 @@ def write_report(
         run: as the ledger knows it.
         bill: its bill.
         events: of all its attempts; none is fine.
-        evaluation: as `tally.evaluation.metrics.classification` makes it; None without one.
+        evaluation: evaluation.json; None without one.
         path: of the HTML file; its folder is made if missing.
         quote: that the run had; None without one.
         left_out: what the page cannot show, and where that is; "" where everything is at hand.

@@ -6,8 +6,8 @@ import numpy as np
 
 from tally.baselines import registry as baselines
 from tally.data.format import Array, Dataset
-from tally.evaluation.metrics import classification
 from tally.evaluation.verdict import paired_interval
+from tally.tasks.classification.measures import classification
 
 
 def compared(name: str, dataset: Dataset, right: Array) -> dict[str, Any] | None:

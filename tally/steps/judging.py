@@ -12,7 +12,6 @@ from tally.compression.making import Candidate
 from tally.compression.recipe import parse_all
 from tally.compression.tuning import Tuning
 from tally.data.format import Dataset
-from tally.evaluation.metrics import classification
 from tally.models import registry as models
 from tally.spec import Spec
 from tally.steps.comparing import compared
@@ -20,6 +19,7 @@ from tally.steps.measuring import measure
 from tally.steps.promoting import Contest, promote
 from tally.steps.step import Step
 from tally.storage import atomic_file
+from tally.tasks.classification.measures import classification
 
 _TOLD = ("promote", "candidate", "reason", "model", "version")
 
@@ -43,7 +43,7 @@ def judge(
         candidates: of the loaded model.
 
     Returns:
-        What tally.evaluation.metrics.classification makes, with `baseline` (of
+        What tally.tasks.classification.measures.classification makes, with `baseline` (of
         tally.steps.comparing), `candidates` (rows of tally.steps.measuring), `verdict` (of
         tally.steps.promoting; None without candidates) and `seconds`.
     """

@@ -12,9 +12,9 @@ from tally.compression.running import Runner
 from tally.data.format import Array, Dataset
 from tally.errors import DataError
 from tally.evaluation import latency, pareto
-from tally.evaluation.metrics import classification
 from tally.evaluation.verdict import Contender
 from tally.machines.catalogue import machine
+from tally.tasks.classification.measures import classification
 
 BATCH = 32
 AXES = ("latency", "bytes", "cost")

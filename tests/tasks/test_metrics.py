@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as peer
 
 from tally.errors import DataError
-from tally.evaluation.metrics import classification
+from tally.tasks.classification.measures import classification
 
 
 @given(st.integers(1, 60), st.integers(2, 6), st.integers(0, 2**32 - 1))

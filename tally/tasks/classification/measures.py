@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from tally.data.content import Array
 from tally.errors import DataError
-from tally.evaluation.intervals import bootstrap
+from tally.tasks.classification.intervals import bootstrap
+from tally.tasks.task import Array
 
 SCHEMA = 2  # 1 had no intervals, no calibration, no ROC and no candidates
 BINS = 15

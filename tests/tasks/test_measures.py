@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tally.errors import DataError
 from tally.evaluation import drift, latency
-from tally.evaluation.intervals import bootstrap
-from tally.evaluation.metrics import calibration, classification
 from tally.evaluation.pareto import front
+from tally.tasks.classification.intervals import bootstrap
+from tally.tasks.classification.measures import calibration, classification
 
 
 def predictions(seed: int, count: int, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tally.data.content import Array
+from tally.tasks.task import Array
 
 RESAMPLES = 2_000
 _AT_ONCE = 4_000_000  # cells of resampled confusions in memory
