@@ -40,7 +40,7 @@ def main() -> None:
         folder = storage.run_folder(run.id)
         dataset = open_dataset(registry.prepare(validate(pipeline, run.spec))[0])
         file = folder / "candidates" / "float32.tflite"
-        probabilities = Runner(file, dataset.meta).probabilities(dataset.splits["test"])
+        probabilities = Runner(file, dataset.meta).answers(dataset.splits["test"])
         out = DOCS / f"{pipeline}.svg"
         out.write_text(drawn(dataset, probabilities, picture), encoding="utf-8")
         accuracy = json.loads((folder / "evaluation.json").read_text())["test_accuracy"]

@@ -173,7 +173,7 @@ def test_loss(model: Any, dataset: Dataset) -> float:
     from tally.learning.tensorflow import predict
 
     test = dataset.splits["test"]
-    probabilities = predict.probabilities(model, test, dataset.meta)
+    probabilities = predict.answers(model, test, dataset.meta)
     right = probabilities[np.arange(len(test)), test.labels()]
     return float(-np.log(np.maximum(right, 1e-7)).mean())
 

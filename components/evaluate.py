@@ -11,24 +11,18 @@ def evaluate(
     spec: dict,
     model: Input[Model],
     metrics: Output[Metrics],
-    confusion: Output[ClassificationMetrics],
+    classes: Output[ClassificationMetrics],
     page: Output[HTML],
 ):
     """The model and its smaller candidates on the test split; the best may become champion."""
     from tally.steps.image import require
 
     require("evaluate")
-    from tally.steps.evaluate import run
+    from tally.steps.evaluate import chart, numbers, run
 
     evaluation = run(dataset_folder.path, spec, model.path, page.path)
     if not evaluation:
         return
-    for name in ("test_accuracy", "test_loss", "macro_f1"):
-        metrics.log_metric(name, evaluation[name])
-    for name, (low, high) in evaluation["intervals"].items():
-        metrics.log_metric(f"{name}_low", low)
-        metrics.log_metric(f"{name}_high", high)
-    metrics.log_metric("calibration_error", evaluation["calibration"]["error"])
-    if verdict := evaluation["verdict"]:
-        metrics.log_metric("promoted", float(verdict["version"] is not None))
-    confusion.log_confusion_matrix(evaluation["class_names"], evaluation["confusion"])
+    for name, value in numbers(evaluation).items():
+        metrics.log_metric(name, value)
+    chart(evaluation, classes)

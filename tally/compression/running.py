@@ -6,6 +6,7 @@ import numpy as np
 
 from tally.data.format import Array, Meta, Split
 from tally.errors import DataError
+from tally.tasks import registry
 
 
 class Runner:
@@ -53,15 +54,13 @@ class Runner:
         outputs: Array = self._interpreter.get_tensor(self._output["index"])
         return outputs
 
-    def probabilities(self, split: Split, batch_size: int = 64) -> Array:
-        """The same for a whole split, in order; rows sum to 1."""
-        from tally.learning.tensorflow.predict import normalised
-
+    def answers(self, split: Split, batch_size: int = 64) -> Array:
+        """What it says of a whole split, in order, as the task decodes it (n, …)."""
         parts = [
             self.batch(split.gather(np.arange(first, min(first + batch_size, len(split))))[0])
             for first in range(0, len(split), batch_size)
         ]
-        return normalised(np.concatenate(parts))
+        return registry.named(self._meta.task).decode(np.concatenate(parts), self._meta.facts)
 
 
 def taken(x: Array, meta: Meta) -> Array:

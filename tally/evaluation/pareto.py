@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 
 
-def front(accuracies: Sequence[float], costs: Sequence[float]) -> list[bool]:
-    """Whether each is on the front: none is as accurate at less cost, or better at no more.
+def front(values: Sequence[float], costs: Sequence[float]) -> list[bool]:
+    """Whether each is on the front: none is as good at less cost, or better at no more.
 
     Args:
-        accuracies: the more the better.
+        values: the more the better.
         costs: bytes, seconds or dollars: the less the better.
     """
-    pairs = list(zip(accuracies, costs, strict=True))
+    pairs = list(zip(values, costs, strict=True))
     return [
-        not any(
-            (a >= accuracy and c < cost) or (a > accuracy and c <= cost)
-            for a, c in pairs
-        )
-        for accuracy, cost in pairs
-    ]  # fmt: skip
+        not any((v >= value and c < cost) or (v > value and c <= cost) for v, c in pairs)
+        for value, cost in pairs
+    ]

@@ -1,21 +1,17 @@
 """Whether a candidate takes the champion's place: pure.
 
-A candidate has to be better on the same examples by more than chance explains. Two models that err
-on different examples are compared by those alone (McNemar): if both are equally good, each such
-example is a fair coin. The test is exact, one-sided, at 2.5 %, shared among all candidates that
-were looked at, since the best of several wins by luck more often than one.
+A candidate has to be better on the same examples by more than chance explains, by the task's own
+test of two models. It is one-sided, at 2.5 %, shared among all candidates that were looked at,
+since the best of several wins by luck more often than one.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
-from tally.data.content import Array
+from tally.tasks.task import Array, Task
 
 CHANCE = 0.025  # of promoting a candidate that is no better
-NEARLY = 0.005  # accuracy that a smaller candidate may lack beside the best
 
 
 @dataclass(frozen=True)
@@ -39,20 +35,15 @@ class Contender:
 
     Attributes:
         name: of its recipe.
-        right: bool (n,), which test examples it classified right.
+        records: how good its answer to each test example is, as the task's measure has it.
         bytes, latency_seconds, usd_per_million: as Limits.
     """
 
     name: str
-    right: Array
+    records: Array
     bytes: int
     latency_seconds: float
     usd_per_million: float
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the test examples that it has right."""
-        return float(np.mean(self.right))
 
 
 @dataclass(frozen=True)
@@ -63,7 +54,7 @@ class Verdict:
         promote: whether the candidate is to be champion.
         candidate: its name; "" where none is within the limits.
         reason: one sentence with the figures.
-        difference: accuracy of the candidate less the champion's; None without a champion.
+        difference: the candidate's headline less the champion's; None without a champion.
         interval: 95 % of that difference.
         p_value: how often a candidate that is no better does as well; None without a champion.
     """
@@ -81,75 +72,58 @@ class Verdict:
 
 
 def decide(
+    task: Task,
     contenders: Sequence[Contender],
-    champion_right: Array | None,
+    champion: Array | None,
     limits: Limits,
     margin: float = 0.0,
 ) -> Verdict:
     """Choose a contender and say whether it is to be champion.
 
-    The choice is the smallest of those within the limits that are at most half a point of accuracy
-    below the best of them.
+    The choice is the smallest of those within the limits that are nearly as good as the best of
+    them (`task.nearly`).
 
     Args:
+        task: what they have learned.
         contenders: on the same examples; their order does not matter.
-        champion_right: bool (n,) of the same examples; None where there is no champion yet.
+        champion: its records of the same examples; None where there is no champion yet.
         limits: that a champion has to keep.
-        margin: accuracy by which it has to be better, beyond chance.
+        margin: of the headline, by which it has to be better, beyond chance.
     """
     refused = {c.name: why for c in contenders if (why := _beyond(c, limits))}
     within = [c for c in contenders if c.name not in refused]
     if not within:
         told = "; ".join(refused[name] for name in sorted(refused)) or "no candidate was made"
         return Verdict(False, "", f"not promoted: {told}")
-    best = max(c.accuracy for c in within)
-    near = [c for c in within if c.accuracy >= best - NEARLY]
-    chosen = min(near, key=lambda c: (c.bytes, -c.accuracy, c.name))
-    if champion_right is None:
-        reason = f"promoted: {chosen.name} is the first champion, {chosen.accuracy:.2%} right"
-        return Verdict(True, chosen.name, reason)
-    return _against(chosen, champion_right, margin, len(within))
+    good = {c.name: task.headline.better(task.value(c.records)) for c in within}
+    near = [c for c in within if good[c.name] >= max(good.values()) - task.nearly]
+    chosen = min(near, key=lambda c: (c.bytes, -good[c.name], c.name))
+    if champion is None:
+        told = task.headline.told(task.value(chosen.records))
+        return Verdict(True, chosen.name, f"promoted: {chosen.name} is the first champion, {told}")
+    return _against(task, chosen, champion, margin, len(within))
 
 
-def _against(chosen: Contender, champion_right: Array, margin: float, looked_at: int) -> Verdict:
+def _against(
+    task: Task, chosen: Contender, champion: Array, margin: float, looked_at: int
+) -> Verdict:
     """The chosen beside the champion."""
-    from scipy.stats import binomtest
-
-    right, held = np.asarray(chosen.right, bool), np.asarray(champion_right, bool)
-    gained, lost = int((right & ~held).sum()), int((~right & held).sum())
-    difference = (gained - lost) / len(right)
-    low, high = paired_interval(gained, lost, len(right))
-    p_value = 1.0
-    if gained + lost:
-        p_value = float(binomtest(gained, gained + lost, alternative="greater").pvalue)
-    level = CHANCE / looked_at
+    headline, found = task.headline, task.paired(chosen.records, champion)
+    low, high = sorted(headline.better(bound) for bound in found.interval)
+    both = (f"{100 * bound:+.2f}" if headline.share else f"{bound:+.4g}" for bound in (low, high))
+    gain = headline.better(found.difference)
     beside = (
-        f"{chosen.name} has {right.mean():.2%} right, the champion {held.mean():.2%}: "
-        f"{100 * difference:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
+        f"{chosen.name} has {headline.told(task.value(chosen.records))}, the champion "
+        f"{headline.plain(task.value(champion))}: {headline.apart(gain)} ({' to '.join(both)})"
     )
-    if p_value > level or difference <= 0:
+    if found.p_value > CHANCE / looked_at or gain <= 0:
         promote, reason = False, f"not promoted: {beside}, which chance explains"
     elif low <= margin and margin > 0:
-        promote, reason = False, f"not promoted: {beside}, not surely {100 * margin:g} points more"
+        more = f"{100 * margin:g} points more" if headline.share else f"{margin:g} better"
+        promote, reason = False, f"not promoted: {beside}, not surely {more}"
     else:
         promote, reason = True, f"promoted: {beside}"
-    return Verdict(promote, chosen.name, reason, difference, (low, high), p_value)
-
-
-def paired_interval(gained: int, lost: int, count: int) -> tuple[float, float]:
-    """95 % interval of the difference of two accuracies on the same examples.
-
-    Args:
-        gained, lost: examples that only the first, or only the second, has right.
-        count: of all examples.
-
-    Source: Agresti and Min, Statistics in Medicine 2005: a Wald interval with half an example added
-    to each cell, near its nominal cover for small counts too.
-    """
-    n, b, c = count + 2.0, gained + 0.5, lost + 0.5
-    middle = (b - c) / n
-    half = 1.959964 * np.sqrt(max((b + c) / n - middle**2, 0.0) / n)
-    return max(-1.0, float(middle - half)), min(1.0, float(middle + half))
+    return Verdict(promote, chosen.name, reason, found.difference, found.interval, found.p_value)
 
 
 def _beyond(contender: Contender, limits: Limits) -> str:

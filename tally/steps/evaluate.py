@@ -1,5 +1,6 @@
 """evaluate: measure the model and smaller ones on data that training never saw; promote one."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tally.steps import artifacts
 from tally.steps.judging import judge, make
 from tally.steps.new_data import passed
 from tally.steps.step import step
+from tally.tasks import registry
 
 
 def run(dataset_folder: str, spec: dict[str, Any], model_folder: str, page: str) -> dict[str, Any]:
@@ -38,3 +40,21 @@ def run(dataset_folder: str, spec: dict[str, Any], model_folder: str, page: str)
                 here, asked, dataset, Path(model_folder), Path(page),
                 lambda model: make(here, asked, dataset, model, folder, converter),
             )  # fmt: skip
+
+
+def numbers(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """What Kubeflow's Metrics show of an evaluation."""
+    task = registry.named(evaluation["task"])
+    found = {name: evaluation[name] for name in task.reported}
+    for name, (low, high) in evaluation["intervals"].items():
+        found |= {f"{name}_low": low, f"{name}_high": high}
+    row = task.row(evaluation)
+    found |= {k: v for k, v in row.items() if isinstance(v, float) and k not in found}
+    if verdict := evaluation["verdict"]:
+        found["promoted"] = float(verdict["version"] is not None)
+    return found
+
+
+def chart(evaluation: Mapping[str, Any], artifact: Any) -> None:
+    """Draw what Kubeflow's ClassificationMetrics can show of an evaluation."""
+    registry.named(evaluation["task"]).chart(evaluation, artifact)

@@ -14,12 +14,12 @@ from tally.compression.tuning import Tuning
 from tally.data.format import Dataset
 from tally.models import registry as models
 from tally.spec import Spec
+from tally.steps import measuring
 from tally.steps.comparing import compared
-from tally.steps.measuring import measure
 from tally.steps.promoting import Contest, promote
 from tally.steps.step import Step
 from tally.storage import atomic_file
-from tally.tasks.classification.measures import classification
+from tally.tasks import registry
 
 _TOLD = ("promote", "candidate", "reason", "model", "version")
 
@@ -43,7 +43,7 @@ def judge(
         candidates: of the loaded model.
 
     Returns:
-        What tally.tasks.classification.measures.classification makes, with `baseline` (of
+        The task's measures, with `baseline` (of
         tally.steps.comparing), `candidates` (rows of tally.steps.measuring), `verdict` (of
         tally.steps.promoting; None without candidates) and `seconds`.
     """
@@ -53,15 +53,18 @@ def judge(
     began, test = time.monotonic(), dataset.splits["test"]
     here.event("progress", done=0, total=len(test), unit="examples")
     model = predict.load(asked.model, dataset.meta, model_folder)
-    probabilities = predict.probabilities(model, test, dataset.meta)
-    found = classification(test.labels(), probabilities, dataset.meta.class_names)
-    right, tell = probabilities.argmax(axis=1) == test.labels(), _teller(here)
+    task, tell = registry.named(dataset.meta.task), _teller(here)
+    measure = task.measure(dataset.meta.facts)
+    measure.add(test.labels(), predict.answers(model, test, dataset.meta))
+    found = {"task": task.name, **measure.result()}
     if asked.baseline:
         tell(f"baseline {asked.baseline}", 0, 1)
-    found["baseline"] = compared(asked.baseline, dataset, right)
+    found["baseline"] = compared(asked.baseline, dataset, measure.records)
     made, closed = candidates(model), models.cost(asked.model, dataset.meta)
     flops = closed.forward_flops if closed else None
-    measured = measure(made, dataset, flops, lambda done: tell("measuring", done, len(made)))
+    measured = measuring.measure(
+        made, dataset, flops, lambda done: tell("measuring", done, len(made))
+    )
     found["candidates"] = [each.row for each in measured]
     found["verdict"] = None
     if measured:
@@ -73,7 +76,7 @@ def judge(
         file.write(json.dumps(found).encode())
     with atomic_file(page) as file:
         file.write(evaluation_html(found).encode())
-    here.measured({name: found[name] for name in ("test_accuracy", "test_loss", "macro_f1")})
+    here.measured({name: found[name] for name in task.reported})
     here.event("progress", done=len(test), total=len(test), unit="examples")
     return found
 

@@ -14,7 +14,8 @@ from tally.errors import DataError
 from tally.evaluation import latency, pareto
 from tally.evaluation.verdict import Contender
 from tally.machines.catalogue import machine
-from tally.tasks.classification.measures import classification
+from tally.tasks import registry
+from tally.tasks.task import Headline
 
 BATCH = 32
 AXES = ("latency", "bytes", "cost")
@@ -22,21 +23,21 @@ AXES = ("latency", "bytes", "cost")
 
 @dataclass(frozen=True)
 class Measured:
-    """A candidate, its row of evaluation.json, and which test examples it has right."""
+    """A candidate, its row of evaluation.json, and the records of its answers."""
 
     candidate: Candidate
     row: dict[str, Any]
-    right: Array | None
+    records: Array | None
 
     @property
     def contender(self) -> Contender | None:
         """As the verdict takes it; None where it failed."""
-        if self.right is None:
+        if self.records is None:
             return None
         row = self.row
         seconds = row["latency"]["batch_1"]["median_seconds"]
         name = self.candidate.recipe.name
-        return Contender(name, self.right, row["bytes"], seconds, row["usd_per_million"])
+        return Contender(name, self.records, row["bytes"], seconds, row["usd_per_million"])
 
 
 def core_usd_per_hour() -> float:
@@ -59,18 +60,15 @@ def measure(
         flops: of one prediction of the whole model, where there is a closed form.
         told: gets how many are done.
     """
-    labels, price = dataset.splits["test"].labels(), core_usd_per_hour()
-    found = []
+    price, found = core_usd_per_hour(), []
     for done, candidate in enumerate(candidates):
-        found.append(_one(candidate, dataset, labels, price, flops))
+        found.append(_one(candidate, dataset, price, flops))
         told(done + 1)
-    _mark_front(found)
+    _mark_front(found, registry.named(dataset.meta.task).headline)
     return found
 
 
-def _one(
-    candidate: Candidate, dataset: Dataset, labels: Array, price: float, flops: int | None
-) -> Measured:
+def _one(candidate: Candidate, dataset: Dataset, price: float, flops: int | None) -> Measured:
     recipe = candidate.recipe
     row: dict[str, Any] = {
         "name": recipe.name,
@@ -79,20 +77,18 @@ def _one(
     }
     if candidate.file is None:
         return Measured(candidate, row, None)
+    test, task = dataset.splits["test"], registry.named(dataset.meta.task)
+    measure = task.measure(dataset.meta.facts)
     try:
         runner = Runner(candidate.file, dataset.meta)
-        probabilities = runner.probabilities(dataset.splits["test"])
-        measures = classification(labels, probabilities, dataset.meta.class_names)
+        measure.add(test.labels(), runner.answers(test))
+        measures = measure.result()
     except (DataError, RuntimeError, ValueError) as error:
         row["failed"] = " ".join(str(error).split())[:300]
         return Measured(candidate, row, None)
     times = {f"batch_{n}": _latency(runner, dataset, n) for n in (1, BATCH)}
     seconds = times["batch_1"]["median_seconds"]
-    row |= {
-        "test_accuracy": measures["test_accuracy"],
-        "accuracy_interval": measures["intervals"]["test_accuracy"],
-        "macro_f1": measures["macro_f1"],
-        "calibration_error": measures["calibration"]["error"],
+    row |= task.row(measures) | {
         "bytes": candidate.bytes,
         "compressed_bytes": candidate.compressed_bytes,
         "parameters": candidate.parameters,
@@ -103,7 +99,7 @@ def _one(
         "usd_per_million": latency.usd_per_million(seconds, 1, price),
         "front": [],
     }
-    return Measured(candidate, row, probabilities.argmax(axis=1) == labels)
+    return Measured(candidate, row, measure.records)
 
 
 def _latency(runner: Runner, dataset: Dataset, batch: int) -> dict[str, float]:
@@ -124,13 +120,12 @@ def cost(row: Mapping[str, Any], axis: str) -> float:
     return float(row["bytes"] if axis == "bytes" else row["usd_per_million"])
 
 
-def _mark_front(found: Sequence[Measured]) -> None:
+def _mark_front(found: Sequence[Measured], headline: Headline) -> None:
     """Say in each row on which axes nothing beats it."""
-    rows = [each.row for each in found if each.right is not None]
+    rows = [each.row for each in found if each.records is not None]
+    good = [headline.better(row[headline.name]) for row in rows]
     for axis in AXES:
         costs = [cost(row, axis) for row in rows]
-        for row, on in zip(
-            rows, pareto.front([row["test_accuracy"] for row in rows], costs), strict=True
-        ):
+        for row, on in zip(rows, pareto.front(good, costs), strict=True):
             if on:
                 row["front"].append(axis)

@@ -19,6 +19,7 @@ from tally.learning.tensorflow.predict import WEIGHTS
 from tally.spec import Spec
 from tally.steps.measuring import Measured
 from tally.steps.step import Step
+from tally.tasks import registry as tasks
 
 MODEL = "model.tflite"
 _TRIES = 5
@@ -57,7 +58,7 @@ def promote(here: Step, contest: Contest) -> dict[str, Any]:
     for _ in range(_TRIES):
         try:
             champion = registry.champion(model)
-            right = _right(registry, champion, contest.dataset) if champion else None
+            held = _records(registry, champion, contest.dataset) if champion else None
         except DataError as error:
             verdict = Verdict(False, "", f"not promoted: {error}")
             return verdict.to_json() | facts
@@ -67,7 +68,7 @@ def promote(here: Step, contest: Contest) -> dict[str, Any]:
             # this step ran before, and was ended after it had promoted
             verdict = Verdict(True, champion.lineage["candidate"], "promoted by this run already")
             return verdict.to_json() | facts | {"version": champion.name}
-        verdict = _decided(contest, right)
+        verdict = _decided(contest, held)
         if not verdict.promote:
             return verdict.to_json() | facts
         version = version or _add(registry, model, here, contest, verdict, champion)
@@ -77,7 +78,7 @@ def promote(here: Step, contest: Contest) -> dict[str, Any]:
     return Verdict(False, verdict.candidate, reason).to_json() | facts
 
 
-def _decided(contest: Contest, champion_right: Array | None) -> Verdict:
+def _decided(contest: Contest, held: Array | None) -> Verdict:
     asked = contest.asked
     if not asked.promote:
         return Verdict(False, "", "not promoted: promote=false")
@@ -87,17 +88,19 @@ def _decided(contest: Contest, champion_right: Array | None) -> Verdict:
         asked.max_usd_per_million or None,
     )
     contenders = [c for each in contest.measured if (c := each.contender)]
-    return decide(contenders, champion_right, limits, asked.promote_margin)
+    task = tasks.named(contest.dataset.meta.task)
+    return decide(task, contenders, held, limits, asked.promote_margin)
 
 
-def _right(registry: Registry, champion: Version, dataset: Dataset) -> Array:
-    """Which test examples the champion has right."""
+def _records(registry: Registry, champion: Version, dataset: Dataset) -> Array:
+    """How good the champion's answers to the test split are."""
     with tempfile.TemporaryDirectory() as folder:
         registry.fetch(champion, Path(folder))
         test = dataset.splits["test"]
-        probabilities = Runner(Path(folder) / MODEL, dataset.meta).probabilities(test)
-        right: Array = probabilities.argmax(axis=1) == test.labels()
-        return right
+        measure = tasks.named(dataset.meta.task).measure(dataset.meta.facts)
+        runner = Runner(Path(folder) / MODEL, dataset.meta)
+        measure.add(test.labels(), runner.answers(test))
+        return measure.records
 
 
 def _add(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -46,16 +46,101 @@ Loss = Callable[[Batch, Tensor], tuple[Tensor, Tensor | None]]
 of. None: 1 each."""
 
 
+@dataclass(frozen=True)
+class Headline:
+    """The one measure that a model is known by.
+
+    Attributes:
+        name: in evaluation.json, events, the ledger and the meter's API.
+        title: for people.
+        share: whether it is a share of 1, shown in percent; else a number, shown as it is.
+        higher_is_better: its direction.
+        interval: its name among a candidate's figures.
+        usd: the name of the bill's total over it, in hundredths where it is a share; "" for none.
+        point: what that is the price of, for people.
+        word: what a share of the examples is; "" where its title says it.
+    """
+
+    name: str
+    title: str
+    share: bool
+    higher_is_better: bool
+    interval: str
+    usd: str = ""
+    point: str = ""
+    word: str = ""
+
+    def told(self, value: float) -> str:
+        """`99.44% right`, `R² 0.48`."""
+        if self.share:
+            return f"{self.plain(value)} {self.word or self.title}"
+        return f"{self.title} {self.plain(value)}"
+
+    def plain(self, value: float) -> str:
+        """The value alone: `99.44%`, `0.48`."""
+        return f"{value:.2%}" if self.share else f"{value:.4g}"
+
+    def apart(self, difference: float) -> str:
+        """A difference of two values: `+0.12 points`, `+0.03`."""
+        return f"{100 * difference:+.2f} points" if self.share else f"{difference:+.4g}"
+
+    def better(self, value: float) -> float:
+        """The more the better, whatever the measure's direction."""
+        return value if self.higher_is_better else -value
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One model's answers less another's, to the same examples.
+
+    Attributes:
+        difference: of the headline, the first's less the second's.
+        interval: 95 % of that difference.
+        p_value: how often a first that is no better does as well: one-sided.
+    """
+
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+
+class Measure(Protocol):
+    """What answers to a split add up to, batch by batch."""
+
+    def add(self, target: Any, answers: Array) -> None:
+        """Some examples' targets, and what `decode` made of the outputs for them."""
+
+    def merge(self, other: Self) -> None:
+        """Examples that another has measured, after one's own."""
+
+    def result(self) -> dict[str, Any]:
+        """The measures as JSON: the headline, `reported`, `count`, `intervals` of 95 % by name.
+
+        Raises:
+            DataError: no examples, or answers that are none.
+        """
+
+    @property
+    def records(self) -> Array:
+        """How good the answer to each example is (n, …): what `paired` and `value` take."""
+
+
 class Task(Protocol):
     """What is learned.
 
     Attributes:
         name: of its file.
         totals: names of sums over a step's examples that `sums` computes: they stand in positions.
+        headline: what its models are known by.
+        reported: names of measures that runs are listed with.
+        nearly: how much of the headline a smaller candidate may lack beside the best.
     """
 
     name: str
     totals: tuple[str, ...]
+    headline: Headline
+    reported: tuple[str, ...]
+    nearly: float
 
     def target(self, facts: Facts) -> Target | Mapping[str, Target]:
         """What an example's target is: one array, or several by name."""
@@ -81,3 +166,24 @@ class Task(Protocol):
             totals: sums over some examples, by name.
             examples: how many, 1 or more.
         """
+
+    def decode(self, outputs: Array, facts: Facts) -> Array:
+        """What a model's outputs (n, …) say: the answers that are measured."""
+
+    def sure(self, answers: Array, facts: Facts) -> Array:
+        """As `decode`, of a plain method's answers (n,)."""
+
+    def measure(self, facts: Facts) -> Measure:
+        """Of a split of which nothing was measured yet."""
+
+    def value(self, records: Array) -> float:
+        """The headline of some examples."""
+
+    def paired(self, records: Array, others: Array) -> Paired:
+        """One model beside another on the same examples."""
+
+    def row(self, measures: Mapping[str, Any]) -> dict[str, Any]:
+        """What a candidate's row of evaluation.json has of its measures."""
+
+    def chart(self, measures: Mapping[str, Any], artifact: Any) -> None:
+        """Draw what Kubeflow's ClassificationMetrics can show of them; nothing is fine."""

@@ -89,7 +89,7 @@ def test_each_base_is_left_as_a_saved_model_too(candidates, model, dataset: Data
 
 def accuracy(file: Path, dataset: Dataset) -> float:
     test = dataset.splits["test"]
-    probabilities = Runner(file, dataset.meta).probabilities(test)
+    probabilities = Runner(file, dataset.meta).answers(test)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-3)
     return float((probabilities.argmax(axis=1) == test.labels()).mean())
 

@@ -1,9 +1,16 @@
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tally.evaluation.verdict import Contender, Limits, Verdict, decide, paired_interval
+from tally.evaluation import verdict as verdicts
+from tally.evaluation.verdict import Contender, Limits, Verdict
+from tally.tasks import registry
+from tally.tasks.classification.intervals import paired_interval
+
+decide = functools.partial(verdicts.decide, registry.named("classification"))
 
 
 def contender(name: str, right, size: int = 100, latency: float = 1e-3, usd: float = 0.1):
@@ -48,10 +55,10 @@ def test_whoever_is_promoted_is_better_and_the_order_does_not_matter(
     random.shuffle(found)
     assert decide(found, champion, Limits(), margin) == verdict
     (chosen,) = [c for c in found if c.name == verdict.candidate]
-    assert chosen.accuracy >= max(c.accuracy for c in found) - 0.005
+    assert chosen.records.mean() >= max(c.records.mean() for c in found) - 0.005
     low, high = verdict.interval
     assert -1 <= low <= high <= 1
-    assert verdict.difference == pytest.approx(chosen.accuracy - champion.mean())
+    assert verdict.difference == pytest.approx(chosen.records.mean() - champion.mean())
     if verdict.promote:
         assert verdict.difference > margin
         assert verdict.p_value <= 0.025 / models

@@ -78,7 +78,7 @@ def test_metrics_confusion_and_html_are_kfp_artifacts(cnn: dict, home: Path) -> 
     said = json.loads((folder / "evaluate" / "executor_output.json").read_text())["artifacts"]
     metrics = said["metrics"]["artifacts"][0]["metadata"]
     assert metrics["test_accuracy"] == cnn["metrics"]["test_accuracy"]
-    matrix = said["confusion"]["artifacts"][0]["metadata"]["confusionMatrix"]
+    matrix = said["classes"]["artifacts"][0]["metadata"]["confusionMatrix"]
     assert len(matrix["rows"]) == 10
     assert "<html" in (folder / "evaluate" / "page").read_text().lower()
     assert "<html" in (folder / "bill" / "page").read_text().lower()

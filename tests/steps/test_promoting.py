@@ -185,7 +185,7 @@ def test_a_candidate_that_failed_is_no_contender(made: Made, ask) -> None:
         made.good[0],
         candidate=candidate,
         row={"name": "int8", "failed": "it crashed"},
-        right=None,
+        records=None,
     )
     assert not ask("r1", [failed])["promote"]
     found = ask("r2", [failed, *made.bad])

@@ -1,4 +1,4 @@
-"""A trained model's probabilities, from the weights that training wrote."""
+"""What a trained model says, from the weights that training wrote."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,8 @@ from tally.data.format import Array, Meta, Split
 from tally.errors import DataError
 from tally.learning.checkpoint import read_tensors
 from tally.learning.tensorflow import environment
-from tally.models import registry
+from tally.models import registry as models
+from tally.tasks import registry
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +26,7 @@ def load(model: str, meta: Meta, model_folder: Path) -> "keras.Model":
         DataError: the weights are missing, damaged, or another model's.
     """
     environment.load_keras()
-    built = registry.build(model, meta)
+    built = models.build(model, meta)
     assign(built, model_folder / WEIGHTS)
     return built
 
@@ -59,8 +60,8 @@ def assign(model: Any, path: Path) -> None:
         variable.assign(value)
 
 
-def probabilities(model: Any, split: Split, meta: Meta, batch_size: int = 512) -> Array:
-    """What the model gives for every example of a split, in order, float32 (n, classes).
+def answers(model: Any, split: Split, meta: Meta, batch_size: int = 512) -> Array:
+    """What the model says of every example of a split, in order, as the task decodes it (n, …).
 
     Args:
         model: from `load`.
@@ -80,16 +81,4 @@ def probabilities(model: Any, split: Split, meta: Meta, batch_size: int = 512) -
         traced(split.gather(np.arange(first, min(first + batch_size, len(split))))[0]).numpy()
         for first in range(0, len(split), batch_size)
     ]
-    return normalised(np.concatenate(parts))
-
-
-def normalised(outputs: Array) -> Array:
-    """Rows that sum to 1: a user's model may end in logits, whose softmax they then are.
-
-    Quantised probabilities sum to 1 only nearly: each is off by up to half of 1/256.
-    """
-    sums = outputs.sum(axis=1, keepdims=True)
-    if outputs.min(initial=0.0) >= 0 and np.allclose(sums, 1.0, atol=1e-3 + outputs.shape[1] / 500):
-        return outputs / sums  # type: ignore[no-any-return]
-    shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+    return registry.named(meta.task).decode(np.concatenate(parts), meta.facts)

@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tally.tasks.task import Batch, Facts, Head, Loss, Target, Tensor
+import numpy as np
+
+from tally.tasks.classification.intervals import mcnemar
+from tally.tasks.classification.measures import Measured
+from tally.tasks.task import Array, Batch, Facts, Head, Headline, Loss, Paired, Target, Tensor
 
 
 class Classification:
@@ -11,6 +15,18 @@ class Classification:
 
     name = "classification"
     totals = ("correct",)
+    reported = ("test_accuracy", "test_loss", "macro_f1")
+    nearly = 0.005
+    headline = Headline(
+        "test_accuracy",
+        "test accuracy",
+        share=True,
+        higher_is_better=True,
+        interval="accuracy_interval",
+        usd="usd_per_accuracy_point",
+        point="a percentage point of test accuracy",
+        word="right",
+    )
 
     def target(self, facts: Facts) -> Target:
         """A label, 0 … classes - 1."""
@@ -35,6 +51,47 @@ class Classification:
     def figures(self, totals: Mapping[str, float], examples: int) -> dict[str, float]:
         """The share of right answers."""
         return {"accuracy": totals["correct"] / examples}
+
+    def decode(self, outputs: Array, facts: Facts) -> Array:
+        """Probabilities, whose rows sum to 1: a user's model may end in logits.
+
+        Quantised probabilities sum to 1 only nearly: each is off by up to half of 1/256.
+        """
+        sums = outputs.sum(axis=1, keepdims=True)
+        near = 1e-3 + outputs.shape[1] / 500
+        if outputs.min(initial=0.0) >= 0 and np.allclose(sums, 1.0, atol=near):
+            return np.asarray(outputs / sums)
+        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+    def sure(self, answers: Array, facts: Facts) -> Array:
+        """Of a method that says classes, and no probabilities."""
+        return np.eye(len(facts["class_names"]))[answers]
+
+    def measure(self, facts: Facts) -> Measured:
+        """Accuracy, F1, calibration, ROC, the confusion matrix."""
+        return Measured(tuple(facts["class_names"]))
+
+    def value(self, records: Array) -> float:
+        """The share of right answers."""
+        return float(np.mean(records))
+
+    def paired(self, records: Array, others: Array) -> Paired:
+        """McNemar's exact test: examples that both have right, or wrong, say nothing."""
+        return mcnemar(np.asarray(records, bool), np.asarray(others, bool))
+
+    def row(self, measures: Mapping[str, Any]) -> dict[str, Any]:
+        """Accuracy with its interval, macro F1, calibration error."""
+        return {
+            "test_accuracy": measures["test_accuracy"],
+            "accuracy_interval": measures["intervals"]["test_accuracy"],
+            "macro_f1": measures["macro_f1"],
+            "calibration_error": measures["calibration"]["error"],
+        }
+
+    def chart(self, measures: Mapping[str, Any], artifact: Any) -> None:
+        """The confusion matrix."""
+        artifact.log_confusion_matrix(measures["class_names"], measures["confusion"])
 
 
 def _by_example(loss: Any, classes: int) -> Any:

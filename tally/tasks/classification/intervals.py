@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tally.tasks.task import Array
+from tally.tasks.task import Array, Paired
 
 RESAMPLES = 2_000
 _AT_ONCE = 4_000_000  # cells of resampled confusions in memory
@@ -53,3 +53,37 @@ def _by(drawn: Array, index: Array, classes: int) -> Array:
 def _percentiles(values: Array) -> list[float]:
     low, high = np.percentile(values, [2.5, 97.5])
     return [float(low), float(high)]
+
+
+def mcnemar(right: Array, others: Array) -> Paired:
+    """One classifier beside another on the same examples: only where they differ it says something.
+
+    If both are equally good, each such example is a fair coin.
+
+    Args:
+        right, others: bool (n,), which examples each has right.
+    """
+    from scipy.stats import binomtest
+
+    gained, lost = int((right & ~others).sum()), int((~right & others).sum())
+    p_value = 1.0
+    if gained + lost:
+        p_value = float(binomtest(gained, gained + lost, alternative="greater").pvalue)
+    interval = paired_interval(gained, lost, len(right))
+    return Paired((gained - lost) / len(right), interval, p_value)
+
+
+def paired_interval(gained: int, lost: int, count: int) -> tuple[float, float]:
+    """95 % interval of the difference of two accuracies on the same examples.
+
+    Args:
+        gained, lost: examples that only the first, or only the second, has right.
+        count: of all examples.
+
+    Source: Agresti and Min, Statistics in Medicine 2005: a Wald interval with half an example added
+    to each cell, near its nominal cover for small counts too.
+    """
+    n, b, c = count + 2.0, gained + 0.5, lost + 0.5
+    middle = (b - c) / n
+    half = 1.959964 * np.sqrt(max((b + c) / n - middle**2, 0.0) / n)
+    return max(-1.0, float(middle - half)), min(1.0, float(middle + half))

@@ -15,6 +15,40 @@ CURVE = 64  # points of a ROC curve that are kept
 CURVES = 20  # classes beyond which only the areas are kept
 
 
+class Measured:
+    """Labels and probabilities so far; calibration and ROC need all of them."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self._class_names = class_names
+        self._labels: list[Array] = []
+        self._probabilities: list[Array] = []
+
+    def add(self, target: Array, answers: Array) -> None:
+        """Labels (n,) and probabilities (n, classes)."""
+        self._labels.append(target)
+        self._probabilities.append(answers)
+
+    def merge(self, other: "Measured") -> None:
+        """As tally.tasks.task.Measure."""
+        self._labels += other._labels
+        self._probabilities += other._probabilities
+
+    def result(self) -> dict[str, Any]:
+        """As `classification` makes it."""
+        return classification(*self._all(), self._class_names)
+
+    @property
+    def records(self) -> Array:
+        """bool (n,): whether it is right."""
+        labels, probabilities = self._all()
+        return np.asarray(probabilities.argmax(axis=1) == labels)
+
+    def _all(self) -> tuple[Array, Array]:
+        if not self._labels:
+            return np.empty(0, np.int32), np.empty((0, len(self._class_names)))
+        return np.concatenate(self._labels), np.concatenate(self._probabilities)
+
+
 def classification(
     labels: Array, probabilities: Array, class_names: Sequence[str]
 ) -> dict[str, Any]:

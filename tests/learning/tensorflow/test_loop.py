@@ -291,7 +291,7 @@ def test_a_written_model_is_loaded_with_the_same_answers(trained: Any, tmp_path:
     ]
     test = dataset.splits["test"]
     model = predict.load(training.model.name, dataset.meta, tmp_path)
-    found = predict.probabilities(model, test, dataset.meta, batch_size=25)
+    found = predict.answers(model, test, dataset.meta, batch_size=25)
     assert found.shape == (60, len(dataset.meta.class_names))
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     x, _ = test.gather(np.arange(60))
