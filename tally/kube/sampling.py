@@ -5,14 +5,18 @@ working set as it was at that moment, each with a time of its own, every 15 seco
 whole up to the last sample, whoever was away meanwhile, and only what is after it is estimated: at
 the rate between the last two samples, which is nearer to what a container does at its end than the
 mean of its life is; after one sample alone, at the mean since its containers' own starts, which
-leaves out how long their images were pulled. Memory is taken as straight from sample to sample, and
-as level before the first and after the last.
+leaves out how long their images were pulled. A mean over less than 2 s is no rate: a program that
+starts keeps a core busy for a moment, and then waits. Memory is taken as straight from sample to
+sample, and as level before the first and after the last.
 """
 
 from dataclasses import dataclass, replace
 
 TRUNCATED_MICROSECONDS = 500_000
 """Kubernetes cuts the time of an end to whole seconds: on average it was half a second later."""
+
+LEAST_SECONDS = 2.0
+"""That a mean must be over to be a rate."""
 
 ONE_LOOK_SECONDS = 2.0
 """A pod's cgroup and its containers' are read one after the other: a counter that is a little lower
@@ -118,7 +122,7 @@ def used(state: Samples | None, start_microseconds: int, end_microseconds: int) 
     tail = max(0, end_microseconds + TRUNCATED_MICROSECONDS - state.at_microseconds) / 1e6
     rate = state.rate_cores
     if rate is None:
-        rate = state.cpu_core_seconds / head if head else 0.0
+        rate = state.cpu_core_seconds / head if head >= LEAST_SECONDS else 0.0
     return Used(
         cpu_core_seconds=state.cpu_core_seconds + rate * tail,
         memory_byte_seconds=state.memory_byte_seconds

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from tally.errors import SpecError
+from tally.kube.sampling import LEAST_SECONDS
 from tally.kube.template import Object
 from tally.meter.credentials import login
 
@@ -42,7 +43,7 @@ class PodSample:
         cpu_core_seconds: used since the pod began.
         working_set_bytes: of memory held then.
         rate_cores: of the containers that run, each in the mean since its own start; None where
-            that is not told.
+            that is not told, or all are too young to have one.
     """
 
     namespace: str
@@ -123,8 +124,9 @@ def _rate_cores(containers: Iterable[Mapping[str, Sample]]) -> float | None:
     for told in containers:
         if _CONTAINER_CPU in told and _CONTAINER_START in told:
             cpu, began = told[_CONTAINER_CPU], float(told[_CONTAINER_START].value)
-            if cpu.timestamp is not None and float(cpu.timestamp) > began:
-                rates.append(float(cpu.value) / (float(cpu.timestamp) - began))
+            seconds = 0.0 if cpu.timestamp is None else float(cpu.timestamp) - began
+            if seconds >= LEAST_SECONDS:
+                rates.append(float(cpu.value) / seconds)
     return sum(rates) if rates else None
 
 

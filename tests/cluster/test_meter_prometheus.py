@@ -1,5 +1,6 @@
 """Three ways to one bill: the ledger, Tally's counters in Prometheus, and what kubelets told it."""
 
+import contextlib
 import json
 import time
 from collections import defaultdict
@@ -211,7 +212,11 @@ def until_scraped(meter: MeterProcess, prometheus: Prometheus, run_id: str) -> N
     """Prometheus has what an ended run has cost, and no more: its last heartbeat is taken back."""
     with open_ledger(meter.ledger_url) as ledger:
         usd = pytest.approx(float(ledger.bill(run_id).hardware_usd), rel=ARITHMETIC)
-    until_true(lambda: scraped_usd(prometheus, run_id) == usd, 30)
+    with contextlib.suppress(AssertionError):
+        until_true(lambda: scraped_usd(prometheus, run_id) == usd, 30)
+    with open_ledger(meter.ledger_url) as ledger:
+        now = float(ledger.bill(run_id).hardware_usd)
+    assert scraped_usd(prometheus, run_id) == usd, (run_id, now, meter.problems())
 
 
 def agrees_with_kubelets(

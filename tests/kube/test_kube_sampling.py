@@ -35,7 +35,7 @@ def test_what_ended_before_its_first_reading_is_not_known() -> None:
 
 
 @given(
-    st.lists(st.integers(1, 10_000), min_size=1, max_size=30, unique=True).map(sorted),
+    st.lists(st.integers(2, 10_000), min_size=1, max_size=30, unique=True).map(sorted),
     st.floats(0, 64),
     st.integers(0, 40),
 )
@@ -49,6 +49,13 @@ def test_a_steady_container_is_exact_however_often_it_is_read(
     what = used(state, 0, end * SECOND - TRUNCATED_MICROSECONDS)
     assert what is not None
     assert what.memory_byte_seconds == pytest.approx(1e9 * end)
+
+
+def test_the_moment_of_a_start_is_no_rate_for_the_rest() -> None:
+    burst = after((0.2, 0.1, 1e7))  # half a core, as any program that starts
+    assert cpu(burst, 0, 5) == pytest.approx(0.1)
+    assert cpu(after((0.2, 0.1, 1e7), (4.2, 0.3, 1e7)), 0, 5) == pytest.approx(0.34)
+    assert cpu(after((2, 1, 1e7)), 0, 5) == pytest.approx(2.5)
 
 
 @given(

@@ -118,6 +118,9 @@ def test_a_pod_at_whose_cgroup_it_has_not_looked_yet_is_what_its_containers_are(
     assert new.working_set_bytes == 36450304 + 3055616
     # main since its start at …130.230, wait since …130.075
     assert new.rate_cores == pytest.approx(2.025696543 / 5.647 + 0.052759188 / 5.799, rel=1e-3)
+    started = text.replace("1.7960751302", "1.7960751349")  # main since …134.9
+    assert started != text
+    assert samples(started)[1].rate_cores == pytest.approx(0.052759188 / 5.799, rel=1e-3)
 
 
 def test_neither_a_pod_nor_a_container_that_reads_nought_is_a_sample() -> None:
