@@ -3,8 +3,8 @@
 Every event holds `schema`, `at_microseconds`, `attempt`, `step` and `event`, its kind:
 
     step_started, step_ended      a step's body began, ended
-    progress                      done, total, unit; optional loss, accuracy, examples_per_second
-    epoch                         epoch, loss, accuracy, seconds
+    progress                      done, total, unit; optional examples_per_second, loss, figures
+    epoch                         epoch, loss, the task's figures, seconds
     checkpoint                    epoch, offset, saved_microseconds
     failed                        message, exit_code: the one line that the user sees
     note                          message

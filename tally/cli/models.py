@@ -94,22 +94,24 @@ def _progress(what: str, done: int, total: int) -> None:
 
 def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     from tally.reports import words
+    from tally.tasks.registry import headline_among
 
     if as_json:
         print(json.dumps({"schema": 1, "candidates": rows}))
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("candidate", "right", "95 %", "bytes", "median", "a million"):
+    for name in ("candidate", "result", "95 %", "bytes", "median", "a million"):
         table.add_column(name, justify="left" if name == "candidate" else "right")
     for row in rows:
         if row["failed"]:
             table.add_row(row["name"], f"failed: {row['failed']}")
             continue
-        low, high = row["accuracy_interval"]
+        headline = headline_among(row)
+        assert headline is not None, "what was measured has its task's headline"
+        interval = " – ".join(words.measured(headline.name, end) for end in row[headline.interval])
         one = row["latency"]["batch_1"]["median_seconds"]
         table.add_row(
-            row["name"], words.percent(row["test_accuracy"], 2),
-            f"{words.percent(low)} – {words.percent(high)}", words.count(row["bytes"]),
-            f"{1e3 * one:.3g} ms", words.usd(row["usd_per_million"]),
+            row["name"], words.finely(headline.name, row[headline.name]), interval,
+            words.count(row["bytes"]), f"{1e3 * one:.3g} ms", words.usd(row["usd_per_million"]),
         )  # fmt: skip
     Console().print(table)

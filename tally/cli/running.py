@@ -129,8 +129,8 @@ def runs(as_json: JsonOption = False, engine: EngineOption = "") -> None:
         print(json.dumps(found.document))
         return
     table = Table(box=None, header_style="bold")
-    for title in ("run", "pipeline", "state", "began (UTC)", "accuracy", "cost"):
-        table.add_column(title, justify="right" if title in ("accuracy", "cost") else "left")
+    for title in ("run", "pipeline", "state", "began (UTC)", "result", "cost"):
+        table.add_column(title, justify="right" if title in ("result", "cost") else "left")
     for row in found.cells:
         table.add_row(*row)
     Console().print(table if found.cells else "no runs yet; try `make submit PIPELINE=cnn`")

@@ -10,6 +10,8 @@ from tally.costing.allocation import Charge, usd
 from tally.costing.runs import RunRecord, State
 from tally.costing.usage import PHASES, Phase
 from tally.costing.wall import wall
+from tally.tasks.registry import USUAL, headline_among, headlines, named
+from tally.tasks.task import Headline
 
 SCHEMA = 1
 _ZERO = Decimal(0)
@@ -48,8 +50,9 @@ class Bill:
         time_usd: value_of_hour_usd × wall hours.
         price_usd_per_hour: of the machine, as of the newest interval; None without usage.
         examples: trained, counted once each epoch; None if nothing was trained.
-        test_accuracy: 0 to 1; None if nothing was evaluated.
-        usd_per_example, usd_per_accuracy_point: the total over examples, over 100 × accuracy.
+        measure: name of the measure that its model is known by, of tally.tasks.
+        result: its value; None if nothing was evaluated.
+        usd_per_example, usd_per_point: the total over examples, over hundredths of a share.
         wasted: one line a phase (queue, startup, restart) that held anything.
         confirmed: False where a worker's usage is its conductor's word only.
         unpriced: machine types of the run whose price is not known; their hardware is not in it.
@@ -70,9 +73,10 @@ class Bill:
     value_of_hour_usd: float
     price_usd_per_hour: float | None
     examples: int | None
-    test_accuracy: float | None
+    measure: str
+    result: float | None
     usd_per_example: Decimal | None
-    usd_per_accuracy_point: Decimal | None
+    usd_per_point: Decimal | None
     wasted: tuple[BillLine, ...]
     confirmed: bool = True
     unpriced: tuple[str, ...] = ()
@@ -83,12 +87,24 @@ class Bill:
         """Whether the run has ended in the ledger: all its rows are closed."""
         return self.state != "running"
 
+    @property
+    def headline(self) -> Headline:
+        """The words of its measure."""
+        return headlines()[self.measure]
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """All but lists; the result by the names that its task gives it."""
+        left_out = (*_LISTS, "measure", "result", "usd_per_point", "unpriced")
+        found = {name: getattr(self, name) for name in self.__slots__ if name not in left_out}
+        found[self.headline.name] = self.result
+        return found | ({self.headline.usd: self.usd_per_point} if self.headline.usd else {})
+
     def as_json(self) -> dict[str, Any]:
         """The bill as JSON's types; amounts are numbers, in USD."""
-        plain = {name: getattr(self, name) for name in self.__slots__ if name not in _LISTS}
         return {
             "schema": SCHEMA,
-            **{name: _number(value) for name, value in plain.items()},
+            **{name: _number(value) for name, value in self.plain.items()},
             "unpriced": list(self.unpriced),
             **{name: [_line_json(line) for line in getattr(self, name)] for name in _LISTS},
         }
@@ -119,7 +135,9 @@ def make_bill(run: RunRecord, charges: Sequence[Charge], value_of_hour_usd: floa
     waited = wall(run, (charge.usage for charge in own))
     time = usd(waited.microseconds, value_of_hour_usd)
     total = hardware + software + time
-    accuracy = run.metrics.get("test_accuracy")
+    headline = headline_among(run.metrics) or named(USUAL).headline
+    result = run.metrics.get(headline.name)
+    priced = bool(headline.usd and result)
     examples = run.examples_trained or None
     newest = max(own, key=lambda charge: charge.usage.start_microseconds, default=None)
     return Bill(
@@ -137,9 +155,10 @@ def make_bill(run: RunRecord, charges: Sequence[Charge], value_of_hour_usd: floa
         value_of_hour_usd=value_of_hour_usd,
         price_usd_per_hour=newest.usage.price_usd_per_hour if newest else None,
         examples=examples,
-        test_accuracy=accuracy,
+        measure=headline.name,
+        result=result,
         usd_per_example=total / examples if examples else None,
-        usd_per_accuracy_point=total / (100 * Decimal(str(accuracy))) if accuracy else None,
+        usd_per_point=total / (100 * Decimal(str(result))) if priced else None,
         wasted=_wasted(lines),
         confirmed=all(charge.usage.confirmed for charge in own),
         unpriced=_unpriced(own),

@@ -20,6 +20,7 @@ from tally.costing.quotes import Quote, RunEvent
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
 from tally.errors import SpecError
+from tally.tasks.registry import USUAL, headline_among, named
 
 SCHEMA = 1
 """Of what this Tally writes."""
@@ -29,14 +30,14 @@ OLDEST = 1
 meter is upgraded first, the images of the pipelines after it."""
 
 MEASURED = "measured"
-"""The kind of an event whose facts are the run's: test_accuracy, …, and examples_trained."""
+"""The kind of an event whose facts are the run's: its measures by name, and examples_trained."""
 
 Document = dict[str, Any]
 _Read = TypeVar("_Read")
 
 _LINES = ("lines", "wasted")
 _TOTALS = ("hardware_usd", "software_usd", "time_usd", "total_usd")
-_AMOUNTS = frozenset((*_TOTALS, "usd_per_example", "usd_per_accuracy_point"))
+_AMOUNTS = frozenset((*_TOTALS, "usd_per_example", "usd_per_point"))
 
 
 def usage_document(row: Usage) -> Document:
@@ -120,7 +121,7 @@ def run_of(document: Mapping[str, Any]) -> RunRecord:
 
 def bill_document(bill: Bill) -> Document:
     """A bill with every digit; `Bill.as_json` is for people and rounds amounts to floats."""
-    plain = {name: _told(getattr(bill, name)) for name in bill.__slots__ if name not in _LINES}
+    plain = {name: _told(value) for name, value in bill.plain.items()}
     lines = {name: [_line_document(line) for line in getattr(bill, name)] for name in _LINES}
     return {**plain, **lines, "unpriced": list(bill.unpriced)}
 
@@ -136,7 +137,13 @@ def bill_of(document: Mapping[str, Any]) -> Bill:
         for name in _LINES
     }
     unpriced = tuple(document.get("unpriced", ()))
-    return _read(Bill, {**document, **lines, "unpriced": unpriced}, _amount)
+    headline = headline_among(document) or named(USUAL).headline
+    result = {
+        "measure": headline.name,
+        "result": document.get(headline.name),
+        "usd_per_point": document.get(headline.usd),
+    }
+    return _read(Bill, {**document, **lines, **result, "unpriced": unpriced}, _amount)
 
 
 def finite(value: Any) -> Any:

@@ -25,7 +25,7 @@ class RunRecord:
         created_at_microseconds, ended_at_microseconds: UTC; the end is None while it runs.
         attempt: 1 for the first life, one more for each resume.
         owner: `pid:create_time` of the submit that runs it, "" once it has ended.
-        metrics: what evaluate measured, `test_accuracy` (0 to 1) among it.
+        metrics: what evaluate measured, by name.
         examples_trained: examples that went into the weights, counted once each epoch.
         error: the one line that the user saw.
         value_of_hour_usd: what the user said an hour of waiting is worth, when submitting.

@@ -11,6 +11,7 @@ from tally.costing.bill import Bill
 from tally.costing.runs import RunRecord
 from tally.errors import SpecError
 from tally.reports import words
+from tally.tasks import registry
 
 SCHEMA = 1
 Row = tuple[RunRecord, Bill]
@@ -36,7 +37,7 @@ def compare(rows: Sequence[Row]) -> Table:
         table.add_row(Text(name, style=style), *cells)
     table.add_section()
     for name, numbers in _metrics(rows).items():
-        best = max if words.is_share(name) else min
+        best = max if registry.kind(name).higher_is_better else min
         cells = _figures(numbers, functools.partial(words.measured, name), best)
         table.add_row(Text(name), *cells)
     table.add_section()
@@ -103,14 +104,21 @@ def _costs(
         ("time", [float(bill.time_usd) for bill in bills], words.usd),
         ("total", [float(bill.total_usd) for bill in bills], words.usd),
         ("a million examples", [a_million(bill) for bill in bills], words.usd),
-        (
-            "a point of accuracy",
-            [
-                None if bill.usd_per_accuracy_point is None else float(bill.usd_per_accuracy_point)
-                for bill in bills
-            ],
-            words.usd,
-        ),
+        *((short, _a_point(bills, short), words.usd) for short in _points(bills)),
+    ]
+
+
+def _points(bills: Sequence[Bill]) -> list[str]:
+    """What the runs' results are priced by, each once."""
+    return list(dict.fromkeys(bill.headline.short for bill in bills if bill.headline.usd))
+
+
+def _a_point(bills: Sequence[Bill], short: str) -> list[float | None]:
+    return [
+        float(bill.usd_per_point)
+        if bill.headline.short == short and bill.usd_per_point is not None
+        else None
+        for bill in bills
     ]
 
 

@@ -1,12 +1,14 @@
-"""The learning curve: loss and accuracy over epochs, what was done again, the test split."""
+"""The learning curve: loss and figures over epochs, what was done again, the test split."""
 
+import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tally.reports import plot, words
 from tally.reports.history import Epoch, History, Sample, by_attempt
 from tally.reports.plot import Band, Dot, Line, Plot, Rule, Scale, Tick
+from tally.tasks import registry
 
 Pick = Callable[[Sample | Epoch], float | None]
 
@@ -24,7 +26,7 @@ class _Measure:
 
 
 def learning(history: History, evaluation: Mapping[str, object] | None) -> list[Plot]:
-    """Loss and accuracy over epochs (over examples where no epoch ended); [] without a figure."""
+    """Loss and figures over epochs (over examples where no epoch ended); [] without a figure."""
     per_epoch = _examples_per_epoch(history)
     highest = max([sample.done for sample in history.samples], default=0.0)
     if per_epoch:
@@ -37,7 +39,7 @@ def learning(history: History, evaluation: Mapping[str, object] | None) -> list[
         label = "examples"
     scaled = Scale(0.0, axis[0].high * (per_epoch or 1.0))
     axes = (scaled, axis[1], label)
-    drawn = [_curve(history, measure, axes, per_epoch, evaluation) for measure in _MEASURES]
+    drawn = [_curve(history, measure, axes, per_epoch, evaluation) for measure in _measures()]
     return [one for one in drawn if one is not None]
 
 
@@ -137,9 +139,13 @@ def _whole_percent(share: float) -> str:
     return f"{100 * share:.4g} %"
 
 
-_MEASURES = (
-    _Measure("loss", "Training loss", lambda at: at.loss, 0.0, _three, words.short),
-    _Measure(
-        "accuracy", "Training accuracy", lambda at: at.accuracy, 1.0, _percent, _whole_percent
-    ),
-)
+def _measures() -> Iterator[_Measure]:
+    yield _Measure("loss", "Training loss", lambda at: at.loss, 0.0, _three, words.short)
+    for name, column in registry.columns().items():
+        figure, tick = (_percent, _whole_percent) if column.share else (_three, words.short)
+        pick = functools.partial(_figure, name)
+        yield _Measure(name, column.title, pick, column.best, figure, tick)
+
+
+def _figure(name: str, at: Sample | Epoch) -> float | None:
+    return at.figures.get(name)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tally.tasks import registry
+
 Event = Mapping[str, Any]
 _LARGEST = 1e100  # nothing that is counted comes near it, and ratios of such figures stay finite
 
@@ -41,7 +43,7 @@ class Sample:
     at_seconds: float
     done: float
     loss: float | None
-    accuracy: float | None
+    figures: Mapping[str, float | None]
     examples_per_second: float | None
 
 
@@ -52,7 +54,7 @@ class Epoch:
     attempt: int
     number: int
     loss: float | None
-    accuracy: float | None
+    figures: Mapping[str, float | None]
     seconds: float | None
 
 
@@ -175,9 +177,14 @@ def _sample(row: Event, at_seconds: float) -> Sample | None:
         at_seconds=at_seconds,
         done=done,
         loss=_number(row.get("loss")),
-        accuracy=_number(row.get("accuracy")),
+        figures=_figures(row),
         examples_per_second=_number(row.get("examples_per_second")),
     )
+
+
+def _figures(row: Event) -> dict[str, float | None]:
+    """What tasks count beside the loss."""
+    return {name: _number(row[name]) for name in registry.columns() if name in row}
 
 
 def _began_at(
@@ -205,7 +212,7 @@ def _epochs(rows: Sequence[Event]) -> tuple[Epoch, ...]:
                 attempt=int(row.get("attempt", 1)),
                 number=int(number) + 1,
                 loss=_number(row.get("loss")),
-                accuracy=_number(row.get("accuracy")),
+                figures=_figures(row),
                 seconds=_number(row.get("seconds")),
             )
     return tuple(latest[number] for number in sorted(latest))

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tally.reports import words
+from tally.tasks.registry import headline_among
 
 NONE = "no model has a champion yet; try `make submit PIPELINE=cnn`"
 
@@ -17,14 +18,14 @@ def table(document: Mapping[str, Any]) -> Table | Text:
     if not document["versions"]:
         return Text(str(document.get("none", NONE)))
     made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("model", "version", "state", "right", "bytes", "candidate"):
-        made.add_column(name, justify="right" if name in ("right", "bytes") else "left")
+    for name in ("model", "version", "state", "result", "bytes", "candidate"):
+        made.add_column(name, justify="right" if name in ("result", "bytes") else "left")
     for row in document["versions"]:
         metrics = row.get("metrics") or {}
-        accuracy, size = metrics.get("test_accuracy"), metrics.get("bytes")
+        headline, size = headline_among(metrics), metrics.get("bytes")
         made.add_row(
             row["model"], row["version"], row["state"],
-            "–" if accuracy is None else words.percent(accuracy, 2),
+            words.finely(headline.name, metrics[headline.name]) if headline else "–",
             "–" if size is None else words.count(size),
             row.get("candidate", "–"),
         )  # fmt: skip

@@ -92,6 +92,13 @@ def report_html(
     )
 
 
+_OVER = "total over percentage points"
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
 _ENDED = {
     "running": "is still running",
     "succeeded": "ran",
@@ -110,8 +117,10 @@ def _lede(run: RunRecord, bill: Bill, past: History, shown: Money) -> str:
     after = "for" if run.state in ("succeeded", "running") else "after"
     text = f"{words.clip(subject, 160)} {_ENDED.get(run.state, run.state)} {after} "
     text += f"{words.duration(bill.wall_seconds)} and cost {shown.total_usd}"
-    if bill.test_accuracy is not None:
-        text += f", reaching {words.percent(bill.test_accuracy)} on examples it had never seen"
+    if bill.result is not None:
+        reached = words.measured(bill.measure, bill.result)
+        named = "" if bill.headline.share else f"{bill.headline.title} "
+        text += f", reaching {named}{reached} on examples it had never seen"
     if bill.examples:
         text += f". It learned from {words.count(bill.examples)} examples"
         if past.epochs:
@@ -128,18 +137,19 @@ def _figures(
 ) -> list[Figure]:
     rates = [s.examples_per_second for s in past.samples if s.examples_per_second is not None]
     example = words.per_example(bill.usd_per_example) if bill.usd_per_example else None
-    point = words.usd(bill.usd_per_accuracy_point) if bill.usd_per_accuracy_point else "–"
+    point = words.usd(bill.usd_per_point) if bill.usd_per_point else "–"
     lost = ", ".join(f"{line.phase} {words.duration(line.seconds)}" for line in shown.wasted)
     attempts = f"{bill.attempts} attempt{'s' * (bill.attempts != 1)}"
     own = bill.platform_seconds
     platform = f"{words.duration(own)} of it the platform's own" if own else ""
-    accuracy = "–" if bill.test_accuracy is None else words.percent(bill.test_accuracy)
-    tested = "not evaluated" if bill.test_accuracy is None else "on the test split"
+    headline = bill.headline
+    result = "–" if bill.result is None else words.measured(bill.measure, bill.result)
+    tested = "not evaluated" if bill.result is None else "on the test split"
     if evaluation:
         tested = f"{words.count(evaluation['count'])} test examples"
     speed = f"{words.count(history.median(rates))} examples a second" if rates else attempts
     return [
-        Figure("Test accuracy", accuracy, tested),
+        Figure(_capital(headline.title), result, tested),
         Figure(
             "Total cost",
             shown.total_usd,
@@ -150,7 +160,7 @@ def _figures(
             words.duration(bill.wall_seconds),
             ", ".join(filter(None, [attempts, speed if rates else "", platform])),
         ),
-        Figure("A point of accuracy", point, "total over percentage points"),
+        *([Figure(_capital(headline.short), point, _OVER)] if headline.usd else []),
         Figure(
             f"Training {example[1]}" if example else "Training an example",
             example[0] if example else "–",

@@ -61,10 +61,9 @@ def _below(bill: Bill, shown: money.Money) -> list[str]:
     if bill.usd_per_example is not None and bill.examples:
         amount, unit = words.per_example(bill.usd_per_example)
         lines.append(f"{amount} {unit} trained ({words.count(bill.examples)})")
-    if bill.usd_per_accuracy_point is not None and bill.test_accuracy is not None:
-        amount = words.usd(bill.usd_per_accuracy_point)
-        reached = words.percent(bill.test_accuracy)
-        lines.append(f"{amount} a percentage point of test accuracy ({reached})")
+    if bill.usd_per_point is not None and bill.result is not None:
+        amount, reached = words.usd(bill.usd_per_point), words.measured(bill.measure, bill.result)
+        lines.append(f"{amount} {bill.headline.point} ({reached})")
     if shown.wasted:
         parts = ", ".join(f"{line.phase} {words.duration(line.seconds)}" for line in shown.wasted)
         share = words.percent(shown.wasted_share)

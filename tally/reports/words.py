@@ -1,8 +1,11 @@
 """Figures in words: durations, counts, shares and dollars as people read them."""
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+
+from tally.tasks import registry
 
 UNCONFIRMED = "Some usage is estimated: no record of the machine's own confirms it."
 
@@ -55,15 +58,23 @@ def short(number: float) -> str:
     return f"{number:.4g}"
 
 
-def is_share(measure: str) -> bool:
-    """Whether what evaluate measures under this name is a share of what is right: the more the
-    better."""
-    return "accuracy" in measure or "f1" in measure
-
-
 def measured(measure: str, value: float) -> str:
-    """What evaluate measured: a share in percent, a loss in four figures."""
-    return percent(value) if is_share(measure) else f"{value:.4g}"
+    """What evaluate measured: a share in percent, another in four figures."""
+    return percent(value) if registry.kind(measure).share else f"{value:.4g}"
+
+
+def finely(measure: str, value: float) -> str:
+    """As `measured`, a share to a hundredth of a percent."""
+    return percent(value, 2) if registry.kind(measure).share else f"{value:.4g}"
+
+
+def result_of(measures: Mapping[str, float]) -> str:
+    """The one measure that a run's model is known by; "" where nothing was evaluated."""
+    headline = registry.headline_among(measures)
+    if headline is None:
+        return ""
+    value = headline.plain(measures[headline.name])
+    return value if headline.share else f"{headline.title} {value}"
 
 
 def percent(share: float, decimals: int = 1) -> str:

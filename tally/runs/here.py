@@ -16,6 +16,7 @@ from tally.costing.runs import RunRecord
 from tally.runs import bills, following, listing, local
 from tally.runs.consent import Consent
 from tally.runs.engines import Listing
+from tally.tasks.registry import headline_among
 
 
 class Here:
@@ -126,11 +127,12 @@ def tell(ended: local.Ended, as_json: bool) -> int:
 
 def _outcome(run: RunRecord) -> str:
     """What a run that went well has come to, in a few words."""
-    if "test_accuracy" not in run.metrics:
+    headline = headline_among(run.metrics)
+    if headline is None:
         return "no new data: nothing was trained"
-    words = f"test accuracy {run.metrics['test_accuracy']:.2%}"
+    words = f"{headline.title} {headline.plain(run.metrics[headline.name])}"
     measured = storage.run_folder(run.id) / "evaluation.json"
     found = json.loads(measured.read_text()) if measured.exists() else {}
     if beside := found.get("baseline"):
-        words += f" (baseline {beside['name']}: {beside['test_accuracy']:.2%})"
+        words += f" (baseline {beside['name']}: {headline.plain(beside[headline.name])})"
     return f"{words}; {found['verdict']['reason']}" if found.get("verdict") else words

@@ -12,6 +12,7 @@ from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.runs import RunRecord
 from tally.errors import SpecError
 from tally.meterclient import MeterClient
+from tally.reports.words import result_of
 from tally.runs.identity import living_owner
 
 SCHEMA = 1
@@ -26,15 +27,14 @@ class Row:
     bill: Bill
 
     def cells(self) -> list[str]:
-        """For a table: id, pipeline, state, began, accuracy, cost."""
+        """For a table: id, pipeline, state, began, result, cost."""
         began = datetime.fromtimestamp(self.run.created_at_microseconds / 1e6, UTC)
-        accuracy = self.run.metrics.get("test_accuracy")
         return [
             self.run.id[:SHORT_ID],
             self.run.pipeline,
             self.run.state,
             f"{began:%Y-%m-%d %H:%M}",
-            "" if accuracy is None else f"{accuracy:.2%}",
+            result_of(self.run.metrics),
             f"${self.bill.total_usd:.4f}",
         ]
 

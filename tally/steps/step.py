@@ -97,7 +97,7 @@ class Step:
         """Keep in the run's record what was measured.
 
         Args:
-            metrics: by name, test_accuracy among them.
+            metrics: by name.
             changes: other fields of it, examples_trained.
         """
         if self.outbox is not None:

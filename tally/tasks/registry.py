@@ -1,11 +1,55 @@
-"""The tasks: the files of this folder."""
+"""The tasks: the files of this folder. What imports them needs no numpy, and no framework."""
 
+import functools
 import importlib
-from typing import cast
+import pkgutil
+from collections.abc import Mapping
+from typing import Any, cast
 
-from tally.tasks.task import Task
+from tally import tasks
+from tally.tasks.task import Column, Headline, Kind, Task
+
+USUAL = "classification"
+"""Of datasets and documents that are older than tasks."""
+
+_NO_TASKS = ("task", "registry")
+
+
+def names() -> tuple[str, ...]:
+    """The packaged tasks."""
+    found = (module.name for module in pkgutil.iter_modules(tasks.__path__))
+    return tuple(name for name in found if name not in _NO_TASKS)
 
 
 def named(name: str) -> Task:
     """The task of a name that a dataset has."""
-    return cast(Task, importlib.import_module(f"{__package__}.{name}").TASK)
+    return cast(Task, importlib.import_module(f"{tasks.__name__}.{name}").TASK)
+
+
+def of(document: Mapping[str, Any]) -> Task:
+    """The task of an evaluation."""
+    return named(str(document.get("task", USUAL)))
+
+
+@functools.cache
+def headlines() -> Mapping[str, Headline]:
+    """Every task's, by its name."""
+    found = (named(name).headline for name in names())
+    return {headline.name: headline for headline in found}
+
+
+def kind(measure: str) -> Kind:
+    """How a measure is read that some task reports; another's is a number, the less the better."""
+    found = (named(name).reported for name in names())
+    return next((each[measure] for each in found if measure in each), Kind())
+
+
+@functools.cache
+def columns() -> Mapping[str, Column]:
+    """Every task's figures of progress, by name."""
+    return {name: column for task in names() for name, column in named(task).columns.items()}
+
+
+def headline_among(measures: Mapping[str, Any]) -> Headline | None:
+    """That which a run's measures have; None where nothing was evaluated."""
+    return next((known for name, known in headlines().items() if name in measures), None)

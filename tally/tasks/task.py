@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+    Array = np.ndarray[Any, np.dtype[Any]]
+else:
+    Array = Any  # the meter's image, which reads headlines, has no numpy
 Tensor = Any
 Facts = Mapping[str, Any]
 """What `prepare` learnt of the training targets, as JSON: kept with the dataset."""
@@ -47,6 +50,23 @@ of. None: 1 each."""
 
 
 @dataclass(frozen=True)
+class Kind:
+    """How a measure is read: as a share of 1 or as it is; and its direction."""
+
+    share: bool = False
+    higher_is_better: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of progress: its curve's title, whether it is a share of 1, its best value."""
+
+    title: str
+    share: bool
+    best: float
+
+
+@dataclass(frozen=True)
 class Headline:
     """The one measure that a model is known by.
 
@@ -57,7 +77,7 @@ class Headline:
         higher_is_better: its direction.
         interval: its name among a candidate's figures.
         usd: the name of the bill's total over it, in hundredths where it is a share; "" for none.
-        point: what that is the price of, for people.
+        point: what that is the price of, for people; `short` where there is little room.
         word: what a share of the examples is; "" where its title says it.
     """
 
@@ -68,6 +88,7 @@ class Headline:
     interval: str
     usd: str = ""
     point: str = ""
+    short: str = ""
     word: str = ""
 
     def told(self, value: float) -> str:
@@ -131,15 +152,17 @@ class Task(Protocol):
     Attributes:
         name: of its file.
         totals: names of sums over a step's examples that `sums` computes: they stand in positions.
+        columns: the figures, by name.
         headline: what its models are known by.
-        reported: names of measures that runs are listed with.
+        reported: the measures that runs are listed with, and how they are read.
         nearly: how much of the headline a smaller candidate may lack beside the best.
     """
 
     name: str
     totals: tuple[str, ...]
+    columns: Mapping[str, Column]
     headline: Headline
-    reported: tuple[str, ...]
+    reported: Mapping[str, Kind]
     nearly: float
 
     def target(self, facts: Facts) -> Target | Mapping[str, Target]:

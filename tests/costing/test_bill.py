@@ -85,7 +85,7 @@ def test_an_hour_costs_what_the_catalogue_says() -> None:
     assert (one.hardware_usd, one.software_usd) == (Decimal("0.1"), Decimal("0.03"))
     assert (one.time_usd, one.total_usd) == (Decimal(2), Decimal("2.13"))
     assert one.usd_per_example == Decimal("0.00213")
-    assert one.usd_per_accuracy_point == Decimal("2.13") / 98
+    assert one.usd_per_point == Decimal("2.13") / 98
     assert one.price_usd_per_hour == 0.1
     assert [(line.phase, line.usd) for line in one.wasted] == [("startup", Decimal("0.025"))]
 
@@ -95,7 +95,7 @@ def test_a_run_that_did_nothing_has_a_bill_of_nothing() -> None:
     assert (one.total_usd, one.lines, one.wall_seconds) == (0, (), 0.0)
     assert one.examples is None
     assert one.usd_per_example is None
-    assert one.usd_per_accuracy_point is None
+    assert one.usd_per_point is None
     assert display_lines(one).total_usd == Decimal("0.00")
 
 

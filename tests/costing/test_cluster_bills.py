@@ -137,7 +137,7 @@ def test_an_id_in_two_namespaces_is_two_runs_and_names_none_of_them_alone(ledger
     assert ledger.run_namespaces("run-01") == {"team-a", "team-b"}
     bills = [ledger.bill("run-01", team) for team in ("team-a", "team-b")]
     assert [bill.pipeline for bill in bills] == ["of-team-a", "of-team-b"]
-    assert [bill.test_accuracy for bill in bills] == [0.9, 0.1]
+    assert [bill.result for bill in bills] == [0.9, 0.1]
     assert 0 < 2 * bills[0].hardware_usd == bills[1].hardware_usd
     assert sorted(ledger.bills(), key=lambda bill: bill.pipeline) == bills
     assert [ledger.quote("run-01", team).expected_usd for team in ("team-a", "team-b")] == [1, 2]

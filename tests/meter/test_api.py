@@ -262,7 +262,7 @@ def test_what_the_steps_measured_is_on_the_bill(meter: Meter) -> None:
     ]
     assert meter.ask("POST", "/v1/runs/run-a/events", body={"events": events})[0] == 200
     bill = bill_of(meter.ask("GET", "/v1/runs/run-a/bill")[1]["bill"])
-    assert (bill.examples, bill.test_accuracy) == (1437, 0.98)
+    assert (bill.examples, bill.result) == (1437, 0.98)
     assert bill.usd_per_example == bill.total_usd / 1437
 
 

@@ -10,6 +10,7 @@ from tally.costing.bill import Bill
 from tally.costing.runs import RunRecord
 from tally.errors import TallyError
 from tally.meterclient import MeterClient
+from tally.reports.words import result_of
 from tally.runs.kubeflow.connection import Connection, connect
 from tally.runs.kubeflow.finding import newest
 from tally.runs.kubeflow.steps import outcome
@@ -38,14 +39,13 @@ class Row:
     bill: Bill | None
 
     def cells(self) -> list[str]:
-        """For a table: id, pipeline, state, began, accuracy, cost."""
-        accuracy = self.metrics.get("test_accuracy")
+        """For a table: id, pipeline, state, began, result, cost."""
         return [
             self.run_id[:SHORT_ID],
             self.pipeline,
             self.state,
             f"{datetime.fromisoformat(self.created_at):%Y-%m-%d %H:%M}" if self.created_at else "",
-            "" if accuracy is None else f"{accuracy:.2%}",
+            result_of(self.metrics),
             "" if self.bill is None else f"${self.bill.total_usd:.4f}",
         ]
 

@@ -3,11 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from tally.tasks.classification.intervals import mcnemar
-from tally.tasks.classification.measures import Measured
-from tally.tasks.task import Array, Batch, Facts, Head, Headline, Loss, Paired, Target, Tensor
+from tally.tasks.task import (
+    Array,
+    Batch,
+    Column,
+    Facts,
+    Head,
+    Headline,
+    Kind,
+    Loss,
+    Measure,
+    Paired,
+    Target,
+    Tensor,
+)
 
 
 class Classification:
@@ -15,7 +24,12 @@ class Classification:
 
     name = "classification"
     totals = ("correct",)
-    reported = ("test_accuracy", "test_loss", "macro_f1")
+    columns: Mapping[str, Column] = {"accuracy": Column("Training accuracy", True, 1.0)}
+    reported: Mapping[str, Kind] = {
+        "test_accuracy": Kind(share=True, higher_is_better=True),
+        "test_loss": Kind(),
+        "macro_f1": Kind(share=True, higher_is_better=True),
+    }
     nearly = 0.005
     headline = Headline(
         "test_accuracy",
@@ -25,6 +39,7 @@ class Classification:
         interval="accuracy_interval",
         usd="usd_per_accuracy_point",
         point="a percentage point of test accuracy",
+        short="a point of accuracy",
         word="right",
     )
 
@@ -57,6 +72,8 @@ class Classification:
 
         Quantised probabilities sum to 1 only nearly: each is off by up to half of 1/256.
         """
+        import numpy as np
+
         sums = outputs.sum(axis=1, keepdims=True)
         near = 1e-3 + outputs.shape[1] / 500
         if outputs.min(initial=0.0) >= 0 and np.allclose(sums, 1.0, atol=near):
@@ -66,19 +83,25 @@ class Classification:
 
     def sure(self, answers: Array, facts: Facts) -> Array:
         """Of a method that says classes, and no probabilities."""
+        import numpy as np
+
         return np.eye(len(facts["class_names"]))[answers]
 
-    def measure(self, facts: Facts) -> Measured:
+    def measure(self, facts: Facts) -> Measure:
         """Accuracy, F1, calibration, ROC, the confusion matrix."""
+        from tally.tasks.classification.measures import Measured
+
         return Measured(tuple(facts["class_names"]))
 
     def value(self, records: Array) -> float:
         """The share of right answers."""
-        return float(np.mean(records))
+        return float(records.mean())
 
     def paired(self, records: Array, others: Array) -> Paired:
         """McNemar's exact test: examples that both have right, or wrong, say nothing."""
-        return mcnemar(np.asarray(records, bool), np.asarray(others, bool))
+        from tally.tasks.classification.intervals import mcnemar
+
+        return mcnemar(records.astype(bool), others.astype(bool))
 
     def row(self, measures: Mapping[str, Any]) -> dict[str, Any]:
         """Accuracy with its interval, macro F1, calibration error."""
