@@ -46,6 +46,21 @@ def made(request: pytest.FixtureRequest) -> Compiled:
     return compile_for_cluster(request.param, {}, {"TALLY_IMAGE": DIGEST})
 
 
+def pods_of(ir: dict[str, Any], dag: dict[str, Any]) -> tuple[int, int]:
+    """Drivers and executors that Kubeflow makes of a DAG: a driver for it and for each task."""
+    drivers, executors = 1, 0
+    for task in dag["tasks"].values():
+        component = ir["components"][task["componentRef"]["name"]]
+        more = pods_of(ir, component["dag"]) if "dag" in component else (1, 1)
+        drivers, executors = drivers + more[0], executors + more[1]
+    return drivers, executors
+
+
+def test_a_run_is_no_more_pods_than_its_steps_and_a_bill_at_every_end_need(made: Compiled) -> None:
+    ir = next(yaml.safe_load_all(made.ir))
+    assert pods_of(ir, ir["root"]["dag"]) == (len(STEPS) + 2, len(STEPS))  # README's 12 and seven
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_every_step_has_limits_labels_a_timeout_retries_no_cache_and_no_root(
     made: Compiled, step: str
