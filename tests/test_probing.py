@@ -8,33 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from helpers.s3 import KEYS, serving_bucket
+
 PROJECT = Path(__file__).parents[1]
 
 
 @pytest.fixture
 def objects() -> Iterator[str]:
     """An S3 server with the bucket `there`."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "region_name": "us-east-1"}
-    boto3.client("s3", endpoint_url=url, **keys).create_bucket(Bucket="there")
-    yield url
-    server.stop()
+    with serving_bucket("there") as url:
+        yield url
 
 
 def probe(tmp_path: Path, **environment: str) -> tuple[int, str]:
     """Its exit code, and what it leaves for its pod's status."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
     words = tmp_path / "termination-log"
     done = subprocess.run(
         [sys.executable, "-m", "tally.buckets.probing", str(words)],
-        env={**kept, **keys, **environment}, cwd=PROJECT, capture_output=True, text=True,
+        env={**kept, **KEYS, **environment}, cwd=PROJECT, capture_output=True, text=True,
         timeout=60,
     )  # fmt: skip
     assert done.stdout == words.read_text() + "\n" and done.stderr == ""

@@ -16,6 +16,7 @@ Where the store's server is left open, the first of TALLY_STORE_ENDPOINTS with a
 import contextlib
 import functools
 import json
+import logging
 import os
 import re
 import signal
@@ -38,6 +39,8 @@ from tally.steps.recorder import Recorder, local_usage, started_microseconds
 if TYPE_CHECKING:
     from tally.steps.outbox import Outbox
 
+# Kubeflow's executor has every library say what it does; of these only warnings are news
+_CHATTY = ("alembic", "botocore", "tensorflow")
 TERMINATED = 143
 OUTBOX_SECONDS = 10.0  # for the last of what the meter is told
 _TERMINATED_OUTBOX_SECONDS = 0.5
@@ -122,6 +125,8 @@ def step(name: str, cores: float | None = None, *, counts_lives: bool = False) -
     Raises:
         SystemExit: the work failed or was ended; the reason is in the run's events.
     """
+    for library in _CHATTY:
+        logging.getLogger(library).setLevel(logging.WARNING)
     run_id = os.environ["TALLY_RUN_ID"]
     folder = storage.run_folder(run_id)
     submit = os.environ.get("TALLY_SUBMIT_PID")

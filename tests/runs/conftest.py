@@ -1,6 +1,7 @@
-"""A home for a whole file, and what doctor says of a cluster that stands in for a real one."""
+"""A home for a whole file, an image's files, and what doctor says of a cluster that stands in."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from helpers.contract.done import Done
+from tally import content
 
 if TYPE_CHECKING:  # only doctor's tests have the time for Kubernetes' client
     from helpers.kubernetes_standin import ApiServer, Lines
@@ -24,6 +26,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_home(home: Path, tally_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of a fresh home: each test goes on with what those before it in the file left."""
     monkeypatch.setenv("TALLY_HOME", str(home))
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """What lies in /app of an image that was made of these sources."""
+    folder = tmp_path / "image"
+    for name in ("tally", "components"):
+        shutil.copytree(Path(__file__).parents[2] / name, folder / name)
+    (folder / content.FILE).write_text(content.tag_of())
+    return folder
 
 
 @pytest.fixture

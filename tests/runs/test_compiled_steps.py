@@ -19,7 +19,6 @@ import yaml
 from tally import content, userfile
 from tally.runs.compiled import Compiled, compile_for_cluster
 
-PROJECT = Path(__file__).parents[2]
 EMULATOR = """
 import sys
 from gcp_storage_emulator.server import create_server
@@ -65,16 +64,6 @@ def sources(emulator: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     return client.create_bucket("sources")
 
 
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    """What lies in /app of an image that was made of these sources."""
-    folder = tmp_path / "image"
-    for name in ("tally", "components"):
-        shutil.copytree(PROJECT / name, folder / name)
-    (folder / content.FILE).write_text(content.tag_of())
-    return folder
-
-
 def rows(count: int) -> str:
     lines = [f"{n % 2},{n % 7},{n % 5},{'a' if n % 2 else 'b'}" for n in range(count)]
     return "\n".join(["x,y,z,label", *lines]) + "\n"
@@ -83,8 +72,10 @@ def rows(count: int) -> str:
 class Pods:
     """The pods of one run, one after the other."""
 
-    def __init__(self, made: Compiled, image: Path, folder: Path, run_id: str) -> None:
-        self._ir = next(yaml.safe_load_all(made.ir))
+    def __init__(
+        self, made: Compiled, image: Path, folder: Path, run_id: str, **environment: str
+    ) -> None:
+        self._ir, self._environment = next(yaml.safe_load_all(made.ir)), environment
         self._image, self._folder, self._run_id = image, folder, run_id
         self.artifacts: dict[str, dict[str, Any]] = {}
         self.outputs: dict[str, dict[str, Any]] = {}
@@ -106,6 +97,7 @@ class Pods:
             "TALLY_RUN_ID": self._run_id,
             **{entry["name"]: entry["value"] for entry in container["env"]},
             "TALLY_MACHINES": str(nothing),
+            **self._environment,
         }
         command = [*container["command"], *container["args"]]
         done = subprocess.run(

@@ -15,7 +15,8 @@ def load_keras() -> ModuleType:
 
     Keras's optional parts are kept out, and the garbage collector is off meanwhile: it would walk
     a million new objects again and again for nothing (0.6 s). What the user set in the environment
-    stays; what is imported already stays.
+    stays; what is imported already stays. TF_CPP_MIN_LOG_LEVEL does not reach what TensorFlow's two
+    libraries say while they are loaded: a note of oneDNN's each.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
