@@ -3,7 +3,7 @@
     TALLY_METER_REAPS   namespaces, by commas, whose gangs may be removed; all where it is not set,
                         "-" for none
 
-Kubeflow runs no exit task of a run that was terminated, and a Job outlives it. So every ten
+Kubeflow may run no exit task of a run that was terminated, and a Job outlives it. So every ten
 seconds: observe (the gangs' Jobs; their runs, and runs of which no pod lasts, as the cluster shows
 them), decide (pure), apply. Two meters may do it at once: a Job is deleted by its uid, and how a
 run ended says its Workflow, which both read.

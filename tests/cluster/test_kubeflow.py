@@ -218,6 +218,32 @@ def test_a_run_is_resized_from_outside_cancelled_its_gang_given_back_and_resumed
     assert sum(line["seconds"] for line in bill["lines"] if line["phase"] == "restart") > 0
 
 
+@pytest.mark.parametrize("exit_task", [True, False], ids=["10 s", "1 s"])
+def test_a_run_that_is_terminated_has_its_final_bill_with_and_without_an_exit_task(
+    person: Person, exit_task: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(person.server, "tick_seconds", 10.0 if exit_task else 1.0)
+    monkeypatch.setattr(person.server, "exit_task_after_termination", exit_task)
+    process = person.begin("submit", "cnn", *GANG_OF_ONE, "--set", "epochs=10000", "--json")
+    until_true(lambda: running(person, GANG), 200)
+    run_id = list(person.server.begun)[-1]
+    assert person.does("cancel", run_id) == f"cancelled {run_id}\n"
+    said, why = process.communicate(timeout=200)
+    print(said, why)
+    assert process.returncode == 130
+    told, lines = json.loads(said), why.splitlines()
+    assert told["state"] == "cancelled" and told["bill_is_final"]
+    assert lines[-1] == f"cancelled: run {run_id} was cancelled"
+    ends = [line for line in lines if line.startswith(("bill: succeeded", "bill: skipped"))]
+    assert [line.partition(" after")[0] for line in ends] == [
+        "bill: succeeded" if exit_task else "bill: skipped"
+    ]
+    ran = any((line["step"], line["phase"]) == ("bill", "work") for line in told["bill"]["lines"])
+    assert ran == exit_task
+    time.sleep(60)
+    assert json.loads(person.does("bill", run_id, "--json")) == told["bill"]
+
+
 def test_a_lost_worker_and_a_lost_conductor_are_each_one_true_line(person: Person) -> None:
     process = person.begin("submit", "cnn", *GANG_OF_ONE, "--set", "epochs=10000")
     until_true(lambda: running(person, GANG), 200)

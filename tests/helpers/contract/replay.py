@@ -46,7 +46,7 @@ class Replay:
             it is done after the next one of the same route, and answered 504 now.
         tokens: those that are accepted, None for anybody.
         looked, created: called with each look at a run, and with each run that is created.
-        cancelled: the story of a run once it is terminated.
+        cancelled: the story of a run once it is terminated; an answer may stand for its recording.
         retried: the story of a run once it is retried.
         synthetic: a made-up answer to all looks at runs.
         kubernetes: answers by path of an API server of Kubernetes at the same address; a number
@@ -59,7 +59,7 @@ class Replay:
     multi_user: bool = False
     looked: Callable[["Replay"], None] = lambda self: None
     created: Callable[["Replay"], None] = lambda self: None
-    cancelled: list[str] = field(default_factory=lambda: list(CANCELLED))
+    cancelled: list[Any] = field(default_factory=lambda: list(CANCELLED))
     retried: list[str] = field(default_factory=lambda: list(RETRIED))
     kubernetes: dict[str, Any] = field(default_factory=dict)
     synthetic: dict[str, Any] | None = None
@@ -74,7 +74,7 @@ class Replay:
     uploads: list[bytes] = field(default_factory=list)
     experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _left: dict[str, list[str]] = field(default_factory=dict)
+    _left: dict[str, list[Any]] = field(default_factory=dict)
     _late: list[bytes] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -155,7 +155,8 @@ class Replay:
             case "GET runs/*":
                 left = self._left[run_id]
                 name = left.pop(0) if len(left) > 1 else left[0]
-                story = copy.deepcopy(self.synthetic) if self.synthetic else answer_of(name)
+                made = self.synthetic or (name if isinstance(name, dict) else None)
+                story = copy.deepcopy(made) if made else answer_of(name)
                 return 200, {**story, **identity_of(self.runs[run_id])}
             case "POST runs/*:terminate":
                 self._left[run_id] = list(self.cancelled)
