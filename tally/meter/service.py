@@ -183,14 +183,15 @@ async def _until_open(meter: Meter, stopped: asyncio.Event) -> None:
 
 @contextlib.asynccontextmanager
 async def _starting(settings: Settings, health: Health) -> AsyncIterator[None]:
-    """Only /healthz, which says what is waited for."""
+    """Whatever is asked: that it has not begun, and what is waited for; who asks again is right."""
 
-    async def healthz(_: web.Request) -> web.Response:
+    async def failing(_: web.Request) -> web.Response:
         problems = health.problems() or ["the meter has not begun"]
-        return web.json_response({"status": "failing", "problems": problems}, status=503)
+        said = {"status": "failing", "problems": problems, "error": problems[0]}
+        return web.json_response(said, status=503)
 
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz)])
+    app.add_routes([web.route("*", "/{path:.*}", failing)])
     async with serving(app, settings.host, settings.port):
         yield
 

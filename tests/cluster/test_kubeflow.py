@@ -3,147 +3,32 @@ what Kubeflow's own clock says of the bill. What of it is imitated says helpers/
 """
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from helpers.cluster.deploying import deploy, forwarded, make, no_tally
+from helpers.cluster.deploying import TALLY, kubectl
 from helpers.cluster.kubeflow import NAMESPACE
-from helpers.cluster.kubeflow_parts import installed
-from helpers.cluster.live_kubeflow import LiveKubeflow
-from helpers.cluster.metering import MACHINES
-from helpers.cluster.objects import (
-    IMAGE,
-    PROJECT,
-    every,
-    labelled_nodes,
-    path_of,
-    until_true,
-)
+from helpers.cluster.objects import every, path_of, until_true
+from helpers.cluster.person import GANG_OF_ONE, Person, connected
 from helpers.cluster.training_pods import Store
-from helpers.cluster.workflows import defined
-from helpers.contract.replay import serving
 from tally.kube.cluster import Cluster
 from tally.kube.manifests import GANG
-from tally.meterclient import MeterClient
+from tally.runs.kubeflow.hearing import BACK, GONE
 
 pytestmark = pytest.mark.timeout(900)
 
-SHAPE = """
-    kubernetes:
-      cpu_cores: 0.3
-      memory_gib: 1.5
-      node_selector: {tally.dev/machine-type: metered}
-"""
-GANG_OF_ONE = (
-    "--yes", "--set", "machine_type=metered", "--set", "augment=1", "--set", "candidates=",
-)  # fmt: skip
 GIVEN_BACK_SECONDS = 10
-
-
-@dataclass(frozen=True)
-class Person:
-    """Who has a kubeconfig, and ran `tally connect` once.
-
-    Attributes:
-        server: the Kubeflow that they have.
-        environment: of their shell.
-    """
-
-    server: LiveKubeflow
-    cluster: Cluster
-    environment: dict[str, str]
-
-    def begin(self, *words: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "tally", *words], env=self.environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def does(self, *words: str, code: int = 0, seconds: float = 600) -> str:
-        """What a command prints."""
-        process = self.begin(*words)
-        said, why = process.communicate(timeout=seconds)
-        print(f"--- tally {' '.join(words)}\n{said}{why}")
-        assert process.returncode == code, (process.returncode, said, why)
-        return said + why if code else said
-
-    def submits(self, *words: str) -> dict[str, Any]:
-        """What `--json` says of a run that succeeds."""
-        return dict(json.loads(self.does("submit", "cnn", *GANG_OF_ONE, *words, "--json")))
-
-    def sizes(self, run_id: str) -> list[int]:
-        """Of the gangs that the run has trained with, as the meter has heard."""
-        kept = json.loads((Path(self.environment["TALLY_HOME"]) / "connection.json").read_text())
-        meter = MeterClient.from_environment(kept["settings"])
-        assert meter is not None
-        told = meter.events(run_id, NAMESPACE, kinds=("generation",))
-        return [len(event.facts["workers"]) for event in told]
-
-    def clock_seconds(self, run_id: str) -> float:
-        """From the run's creation to its end, as Kubeflow has it."""
-        argo = self.server.begun[run_id]
-        times = [datetime.fromisoformat(one) for one in (argo.created_at, argo.finished_at)]
-        return (times[1] - times[0]).total_seconds()
-
-
-@pytest.fixture(scope="module")
-def overlay(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The overlay `kubeflow`, for kubelets that sign for themselves, with this test's prices."""
-    folder = tmp_path_factory.mktemp("overlay")
-    (folder / "machines.yaml").write_text(MACHINES.rstrip() + SHAPE)
-    to_manifests = os.path.relpath(PROJECT / "manifests", folder)
-    prices = "".join(
-        f"  - {{name: tally-machines, namespace: {name}, behavior: replace,"
-        " files: [machines.yaml]}\n"
-        for name in ("tally", NAMESPACE)
-    )
-    (folder / "kustomization.yaml").write_text(
-        f"resources: [{to_manifests}/overlays/kubeflow]\n"
-        f"components: [{to_manifests}/components/self-signed-kubelets]\n"
-        "generatorOptions: {disableNameSuffixHash: true}\n"
-        f"configMapGenerator:\n{prices}"
-    )
-    return folder
 
 
 @pytest.fixture(scope="module")
 def person(
-    cluster: Cluster, store: Store, overlay: Path, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster, store: Store, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Person]:
     """Two of the three commands are done."""
-    own = replace(store, bucket="mlpipeline")
-    own.make()
-    server = LiveKubeflow(cluster=cluster, store=own)
-    home = tmp_path_factory.mktemp("person")
-    kept = {name: os.environ[name] for name in ("PATH", "KUBECONFIG")}
-    environment = {**kept, "HOME": str(home), "TALLY_HOME": str(home / "tally")}
-    priced = {"tally.dev/machine-type": "metered"}
-    with (
-        labelled_nodes(cluster, priced),
-        no_tally(cluster, tmp_path_factory.mktemp("deployed")),
-        defined(cluster, NAMESPACE),
-        installed(cluster, own),
-        serving(server),
-    ):
-        try:
-            deploy(str(overlay))
-            with forwarded("tally-meter", 8080) as url:
-                made = Person(server, cluster, environment)
-                given = {"KFP_HOST": server.host, "METER_URL": url}
-                Person(server, cluster, environment | given).does("connect")
-                made.environment["TALLY_IMAGE"] = IMAGE
-                yield made
-        finally:
-            make("undeploy", str(overlay), FORCE="1")
+    with connected(cluster, store, tmp_path_factory.mktemp) as made:
+        yield made
 
 
 def test_a_whole_run_is_submitted_with_nothing_else_set_and_billed_by_kubeflows_clock(
@@ -259,6 +144,45 @@ def test_a_lost_worker_and_a_lost_conductor_are_each_one_true_line(person: Perso
     (lost,) = (line for line in said.splitlines() if "it is replaced" in line)
     assert "train: worker 0 ended: " in lost and "deleted" in lost
     assert "failed: train: the conductor's pod was gone" in why and "75" not in why
+
+
+@pytest.mark.parametrize("in_time", [True, False], ids=["comes back", "after the run"])
+def test_a_meter_that_is_killed_is_one_line_and_the_bill_is_final_once_it_is_back(
+    person: Person, in_time: bool
+) -> None:
+    process = person.begin("submit", "cnn", *GANG_OF_ONE, "--set", "epochs=10000", "--json")
+    until_true(lambda: running(person, GANG), 200)
+    run_id = list(person.server.begun)[-1]
+    until_true(lambda: person.sizes(run_id)[-1:] == [1], 90)
+    meters(0)
+    time.sleep(40)  # it may have 10 s to end; then a look each 5 s, for 10 s
+    try:
+        if in_time:
+            meters(1)
+            time.sleep(15)
+        person.does("cancel", run_id)
+        said, why = process.communicate(timeout=200)
+    finally:
+        meters(1)
+    print(said, why)
+    told, lines = json.loads(said), why.splitlines()
+    assert process.returncode == 130 and told["bill_is_final"] is in_time
+    assert [line for line in lines if line in (GONE, BACK)] == ([GONE, BACK] if in_time else [GONE])
+    until_true(lambda: json.loads(person.does("bill", run_id, "--json"))["state"] != "running", 90)
+    bill = json.loads(person.does("bill", run_id, "--json"))
+    assert told["bill"] == (bill if in_time else None)
+    clock = person.clock_seconds(run_id)
+    assert bill["wall_seconds"] == pytest.approx(clock, abs=max(2.0, 0.01 * clock))
+
+
+def meters(count: int) -> None:
+    """So many meters run; with none the one that did is killed."""
+    kubectl("scale", "-n", TALLY, "deployment/tally-meter", f"--replicas={count}")
+    if count:
+        kubectl("rollout", "status", "-n", TALLY, "deployment/tally-meter", "--timeout=120s")
+    else:
+        pods = "pod", "-l", "app.kubernetes.io/name=tally-meter", "--grace-period=0", "--force"
+        kubectl("delete", "-n", TALLY, *pods)
 
 
 def running(person: Person, selector: str, without: str = "") -> list[str]:

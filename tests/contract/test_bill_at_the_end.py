@@ -112,6 +112,7 @@ def test_a_meter_that_does_not_answer_changes_no_exit_code(
     run_tally, meter: Meter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ending, "BILL_SECONDS", 0.2)
+    monkeypatch.setattr(ending, "FINAL_SECONDS", 0.5)
     monkeypatch.setenv("TALLY_METER_URL", "http://127.0.0.1:9")
     done = run_tally("submit", "cnn")
     assert done.code == 0

@@ -25,6 +25,7 @@ def meter(run_tally: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     token.write_text(token_of("kubeflow"))
     with served_meter(tmp_path, monkeypatch) as made:
         monkeypatch.setattr(ending, "BILL_SECONDS", 0.3)
+        monkeypatch.setattr(ending, "FINAL_SECONDS", 0.5)
         monkeypatch.setenv("TALLY_METER_URL", made.url)
         monkeypatch.setenv("TALLY_METER_TOKEN_FILE", str(token))
         yield made

@@ -1,100 +1,23 @@
 """The meter as a process, with an API server that stands in for the real one."""
 
-import json
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
+from helpers.meter.process import Process, lease, until
 from helpers.meter.standin import ARGO, ApiStandIn
 from helpers.meter.told import node, recorded
-from helpers.ports import HeldPort
 from tally.costing.ledger import open_ledger
-from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
 from tally.kube.manifests import FINALIZER
-
-MACHINES = """
-provider: test
-version: "1"
-machine_types:
-  m: {list_price_usd_per_hour: 3.6, software_usd_per_hour: 0.0, discount_percent: 0.0,
-      value_of_hour_usd: 1.0, source: this test, date: 2026-11-24}
-"""
-
-
-def until(is_so: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (answer := is_so()):
-        assert time.monotonic() < deadline, f"not so within {seconds} s"
-        time.sleep(0.05)
-    return answer
-
-
-class Process:
-    """The meter."""
-
-    def __init__(self, folder: Path, api: ApiStandIn) -> None:
-        self.folder, self.url = folder, f"sqlite:///{folder}/ledger.db"
-        (folder / "machines.yaml").write_text(MACHINES)
-        api.write_kubeconfig(folder / "config")
-        self._held = HeldPort()
-        self.port = self._held.number
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "KUBECONFIG": str(folder / "config"),
-            "TALLY_MACHINES": str(folder / "machines.yaml"),
-            "TALLY_LEDGER_URL": self.url,
-            "TALLY_METER_PORT": str(self.port),
-        }
-        with (folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tally.meter"], env=environment, stdout=log, stderr=log
-            )
-
-    def health(self) -> tuple[int, str]:
-        """/healthz: the status, and what is wrong."""
-        assert self.process.poll() is None, (self.folder / "log").read_text()
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as said:
-                return said.status, " ".join(json.load(said)["problems"])
-        except urllib.error.HTTPError as error:
-            return error.code, " ".join(json.load(error)["problems"])
-        except OSError:
-            return 0, ""
-
-    def notices(self) -> list[str]:
-        """What /healthz remarks."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as said:
-            return list(json.load(said)["notices"])
-
-    def run(self, run_id: str) -> RunRecord | None:
-        with open_ledger(self.url) as ledger:
-            return ledger.run(run_id)
-
-    def rows(self) -> list[Usage]:
-        with open_ledger(self.url) as ledger:
-            return ledger.usage()
-
-    def open_rows(self) -> list[Usage]:
-        return [row for row in self.rows() if row.end_microseconds is None]
-
-    def terminate(self) -> float:
-        """Seconds until it had ended by itself."""
-        began = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60) == 0, (self.folder / "log").read_text()
-        return time.monotonic() - began
 
 
 @pytest.fixture
@@ -111,14 +34,7 @@ def api() -> Iterator[ApiStandIn]:
 def meter(api: ApiStandIn, tmp_path: Path) -> Iterator[Process]:
     made = Process(tmp_path, api)
     yield made
-    made.process.kill()
-    made.process.wait()
-
-
-def lease() -> dict[str, Any]:
-    """Of a node that is there now."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
-    return {"metadata": {"name": "node-0"}, "spec": {"renewTime": now}}
+    made.kill()
 
 
 def held_pod() -> dict[str, Any]:
@@ -203,8 +119,7 @@ def test_two_meters_say_the_same_of_a_run_whoever_removes_its_gang(
         assert api.objects["jobs"] == {} and 1 <= len(api.deletions) <= 2
         assert meter.health() == second.health() == (200, "")
     finally:
-        second.process.kill()
-        second.process.wait()
+        second.kill()
 
 
 def test_a_meter_of_an_older_role_meters_on_and_says_once_what_it_may_not(
@@ -264,12 +179,13 @@ def test_without_an_api_server_it_says_so_and_begins_once_there_is_one(tmp_path:
     try:
         until(lambda: "expected to GET version, got no answer" in meter.health()[1])
         assert meter.health()[0] == 503
+        said = urllib3.request("GET", f"http://127.0.0.1:{meter.port}/v1/runs", retries=False)
+        assert said.status == 503 and "expected to GET version" in said.json()["error"]
         api.start()
         api.put("nodes", node(), "ADDED")
         until(lambda: meter.health() == (200, ""))
     finally:
-        meter.process.kill()
-        meter.process.wait()
+        meter.kill()
         api.stop()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from tally.costing.bill import Bill
-from tally.errors import TallyError
+from tally.errors import RunError, TallyError
 from tally.meterclient import MeterClient
 from tally.runs.kubeflow.connection import Connection
 from tally.runs.kubeflow.steps import Step, outcome, steps
@@ -182,14 +182,23 @@ def _bill(run_id: str) -> tuple[Bill | None, str]:
 
 
 def _final(meter: MeterClient, run_id: str) -> Bill:
-    began, said = time.monotonic(), False
-    while not (bill := meter.bill(run_id, seconds=BILL_SECONDS)).is_final:
-        waited = time.monotonic() - began
-        if waited > FINAL_SECONDS:
-            break
-        if waited > _FINAL_SAID_SECONDS and not said:
+    """The bill once the run is closed; the newest where that, or the meter, does not come in time.
+
+    Raises:
+        RunError: the meter has not answered once. SpecError: it refuses.
+    """
+    began, said, bill = time.monotonic(), False, None
+    while True:
+        late = time.monotonic() - began > FINAL_SECONDS
+        try:
+            bill = meter.bill(run_id, seconds=BILL_SECONDS)
+        except RunError:  # it may be about to start anew
+            if late and bill is None:
+                raise
+        if bill is not None and (bill.is_final or late):
+            return bill
+        if time.monotonic() - began > _FINAL_SAID_SECONDS and not said:
             said = True
-            print("the run has ended; waiting for the meter to close its last rows "
+            print("the run has ended; waiting for the meter to close its bill "
                   f"(at most {FINAL_SECONDS:.0f} s)", file=sys.stderr)  # fmt: skip
         time.sleep(_FINAL_LOOK_SECONDS)
-    return bill

@@ -1,7 +1,7 @@
 """How many workers a run has and what its steps note, heard from the meter beside the watching.
 
 A thread of its own, as Explaining. Without a meter there is nothing to say; that one refuses is
-said once.
+said once, and so is that one does not answer, and that it does again.
 """
 
 import queue
@@ -18,6 +18,8 @@ LOOK_SECONDS = 5.0
 KINDS = ("generation", "note", RESIZE_ASKED)
 _LONGEST, _LONGEST_STEP = 500, 63  # characters of a line, of a step's name in it
 _MOST_STEPS = 20
+GONE = "the meter does not answer; the run goes on, and what it misses meanwhile it makes up for"
+BACK = "the meter answers again"
 _OVERLAP_MICROSECONDS = 60 * 10**6  # pods' clocks differ, and they tell at their own pace
 
 
@@ -42,6 +44,7 @@ class Hearing:
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._seen: dict[str, int] = {}
         self._newest = 0
+        self._gone = False
         self._over = threading.Event()
         threading.Thread(target=self._run, daemon=True, name="meter").start()
 
@@ -68,12 +71,19 @@ class Hearing:
                 self._run_id, self._namespace, kinds=KINDS, since_microseconds=since
             )
         except RunError:  # it is asked again
-            return
+            self._is_gone(True)
         except MeterRefused as refused:
-            if refused.status == 404:  # it has not seen a pod of it yet
-                return
-            raise
-        self._hear(told)
+            if refused.status != 404:
+                raise
+            self._is_gone(False)  # it has not seen a pod of it yet
+        else:
+            self._is_gone(False)
+            self._hear(told)
+
+    def _is_gone(self, gone: bool) -> None:
+        if gone != self._gone:
+            self._gone = gone
+            self._lines.put(GONE if gone else BACK)
 
     def _hear(self, told: Sequence[RunEvent]) -> None:
         for event in told:

@@ -110,17 +110,30 @@ def no_tally(cluster: Cluster, folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def forwarded(service: str, port: int) -> Iterator[str]:
-    """The URL of a service of the namespace tally on this machine, as README says."""
+    """The URL of a service of the namespace tally on this machine, as README says; kubectl leads to
+    one pod, and ends with it: then it is asked for the next one, at the same port."""
     program = shutil.which("kubectl") or str(OWN / "bin/kubectl")
-    words = ["port-forward", "-n", TALLY, f"service/{service}", f":{port}"]
-    with subprocess.Popen([program, *words], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        found = re.search(r"127\.0\.0\.1:\d+", said)
-        assert found, f"{words}: {said}"
-        # it says a line for each connection, and waits where nobody reads them
-        threading.Thread(target=process.stdout.read, daemon=True).start()
-        try:
-            yield f"http://{found[0]}"
-        finally:
+    words = [program, "port-forward", "-n", TALLY, f"service/{service}"]
+    process = subprocess.Popen([*words, f":{port}"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    found = re.search(r"127\.0\.0\.1:(\d+)", said)
+    assert found, f"{words}: {said}"
+    over = threading.Event()
+
+    def go_on() -> None:
+        nonlocal process
+        process.communicate()  # it says a line for each connection, and waits where nobody reads
+        while not over.wait(0.5):
+            process = subprocess.Popen([*words, f"{found[1]}:{port}"], stdout=subprocess.DEVNULL)
+            process.wait()
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield f"http://{found[0]}"
+    finally:
+        over.set()
+        while thread.is_alive():
             process.terminate()
+            thread.join(0.2)
