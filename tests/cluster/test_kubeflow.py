@@ -5,6 +5,7 @@ what Kubeflow's own clock says of the bill. What of it is imitated says helpers/
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from helpers.cluster.kubeflow import NAMESPACE
 from helpers.cluster.objects import every, path_of, until_true
 from helpers.cluster.person import GANG_OF_ONE, Person, connected
 from helpers.cluster.training_pods import Store
+from helpers.money_commands import commands_agree
 from tally.kube.cluster import Cluster
 from tally.kube.manifests import GANG
 from tally.runs.kubeflow.hearing import BACK, GONE
@@ -44,6 +46,15 @@ def test_a_whole_run_is_submitted_with_nothing_else_set_and_billed_by_kubeflows_
     time.sleep(60)
     later = json.loads(person.does("bill", run_id, "--json"))
     assert later == bill
+
+
+def test_every_command_says_the_same_of_a_run(
+    person: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(person.server, "tick_seconds", 1.0)
+    run_id, other = (person.submits("--set", f"epochs={epochs}")["id"] for epochs in (2, 1))
+    steps = ("prepare", "plan", "train", "evaluate", "bill")
+    commands_agree(person.does, run_id, other, steps, tmp_path)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 
 from helpers.contract.replay import Replay
 from helpers.metered_runs import HOUR, NOON, life, node, pod, run
+from helpers.money_commands import commands_agree
 from helpers.served_meter import OWN, Meter, served_meter, token_of
 from tally.costing.quotes import RunEvent
 
@@ -128,6 +129,20 @@ def test_the_export_adds_up_and_an_empty_one_is_refused(
     assert float(billed) == told["total"]["total_usd"]
     done = run_tally("export", "--out", str(out), "--since", "2024-10-05")
     assert done.code == 2 and "expected charges from 2024-10-05 to now, got none" in done.err
+
+
+def test_every_command_says_the_same_of_a_run(
+    run_tally, replay: Replay, meter: Meter, run_id: str, tmp_path: Path
+) -> None:
+    assert run_tally("submit", "cnn", "--set", "epochs=2").code == 0
+
+    def does(*words: str) -> str:
+        done = run_tally(*words)
+        assert done.code == 0, done.err
+        return str(done.out)
+
+    other = list(replay.runs)[-1]
+    commands_agree(does, run_id, other, ("prepare", "train", "evaluate", "bill"), tmp_path)
 
 
 def test_what_has_no_price_is_refused(run_tally, meter: Meter, run_id: str) -> None:
