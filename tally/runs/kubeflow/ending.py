@@ -187,17 +187,18 @@ def _final(meter: MeterClient, run_id: str) -> Bill:
     Raises:
         RunError: the meter has not answered once. SpecError: it refuses.
     """
-    began, said, bill = time.monotonic(), False, None
+    deadline = time.monotonic() + FINAL_SECONDS
+    said, bill = False, None
     while True:
-        late = time.monotonic() - began > FINAL_SECONDS
+        left = deadline - time.monotonic()
         try:
-            bill = meter.bill(run_id, seconds=BILL_SECONDS)
+            bill = meter.bill(run_id, seconds=max(1.0, min(BILL_SECONDS, left)))
         except RunError:  # it may be about to start anew
-            if late and bill is None:
+            if left < 0 and bill is None:
                 raise
-        if bill is not None and (bill.is_final or late):
+        if bill is not None and (bill.is_final or left < 0):
             return bill
-        if time.monotonic() - began > _FINAL_SAID_SECONDS and not said:
+        if left < FINAL_SECONDS - _FINAL_SAID_SECONDS and not said:
             said = True
             print("the run has ended; waiting for the meter to close its bill "
                   f"(at most {FINAL_SECONDS:.0f} s)", file=sys.stderr)  # fmt: skip
