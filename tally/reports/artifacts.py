@@ -6,19 +6,21 @@ from typing import Any
 
 from tally.costing.bill import Bill
 from tally.costing.quotes import Quote
-from tally.reports import confusion, judged, money
+from tally.reports import judged, money, words
 from tally.reports.quote_text import against
 from tally.reports.render import render
+from tally.tasks import registry
 
 
 def evaluation_html(evaluation: Mapping[str, Any]) -> str:
-    """The evaluation as a page: accuracy, confusion matrix, measures by class."""
-    matrix = confusion.lay_out(evaluation)
+    """The evaluation as a page: the result, what is to be seen of it, the candidates."""
+    headline = registry.of(evaluation).headline
+    result = words.finely(headline.name, evaluation[headline.name])
     return render(
         "evaluation.html.j2",
-        evaluation=evaluation,
-        matrix=matrix,
+        result=result if headline.share else f"{headline.title} {result}",
         judged=judged.lay_out(evaluation),
+        **judged.rest(evaluation),
     )
 
 

@@ -34,6 +34,7 @@ def _environment() -> Environment:
         moment=words.moment,
         clip=words.clip,
         per_example=words.per_example,
+        written=lambda value, form: words.written(form, value),
         step_class=lambda step: step if step in STEPS else "other",
     )
     return environment

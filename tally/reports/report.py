@@ -9,7 +9,7 @@ import tally
 from tally.costing.bill import Bill
 from tally.costing.quotes import Quote
 from tally.costing.runs import RunRecord
-from tally.reports import confusion, curves, history, judged, money, scaled, timing, words
+from tally.reports import curves, history, judged, money, scaled, timing, words
 from tally.reports.history import History
 from tally.reports.money import Money
 from tally.reports.quote_text import against
@@ -77,8 +77,8 @@ def report_html(
         left_out=left_out,
         measured=[(name, words.measured(name, value)) for name, value in run.metrics.items()],
         evaluation=evaluation,
-        matrix=confusion.lay_out(evaluation) if evaluation else None,
         judged=judged.lay_out(evaluation) if evaluation else None,
+        **(judged.rest(evaluation) if evaluation else {}),
         lede=_lede(run, bill, past, laid_out),
         failure=run.error or (past.failures[-1] if past.failures else ""),
         figures=_figures(run, bill, past, laid_out, evaluation),

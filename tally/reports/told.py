@@ -7,9 +7,9 @@ from tally.costing.usage import Usage
 from tally.reports.history import Event
 
 NOT_TOLD = (
-    "This page is made of what the cluster's meter has. It has no confusion matrix, no candidates "
-    "and no training speed: the first two are on the page of the evaluate step in Kubeflow, the "
-    "speed is in the train step's log (`make logs`)."
+    "This page is made of what the cluster's meter has. It has no measures by example, no "
+    "candidates and no training speed: the first two are on the page of the evaluate step in "
+    "Kubeflow, the speed is in the train step's log (`make logs`)."
 )
 
 

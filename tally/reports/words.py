@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from tally.tasks import registry
+from tally.tasks.sections import Form
+from tally.tasks.sections import percent as percent
 
 UNCONFIRMED = "Some usage is estimated: no record of the machine's own confirms it."
 
@@ -68,6 +70,15 @@ def finely(measure: str, value: float) -> str:
     return percent(value, 2) if registry.kind(measure).share else f"{value:.4g}"
 
 
+def written(form: Form, value: float) -> str:
+    """A figure as a task wants it written."""
+    if form == "count":
+        return count(value)
+    if form in ("share", "fine share"):
+        return percent(value, 2 if form == "fine share" else 1)
+    return f"{value:.4f}" if form == "four places" else f"{value:.4g}"
+
+
 def result_of(measures: Mapping[str, float]) -> str:
     """The one measure that a run's model is known by; "" where nothing was evaluated."""
     headline = registry.headline_among(measures)
@@ -75,16 +86,6 @@ def result_of(measures: Mapping[str, float]) -> str:
         return ""
     value = headline.plain(measures[headline.name])
     return value if headline.share else f"{headline.title} {value}"
-
-
-def percent(share: float, decimals: int = 1) -> str:
-    """`98.6 %` of a share in 0..1; never rounded up to 100 % or down to 0 %."""
-    text = f"{100 * share:.{decimals}f}"
-    if share < 1 and float(text) >= 100:
-        return f"> {100 - 10**-decimals:.{decimals}f} %"
-    if share > 0 and float(text) == 0:
-        return f"< {10**-decimals:.{decimals}f} %"
-    return f"{text} %"
 
 
 def moment(microseconds: int) -> str:

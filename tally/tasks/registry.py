@@ -4,6 +4,7 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, cast
 
 from tally import tasks
@@ -12,18 +13,21 @@ from tally.tasks.task import Column, Headline, Kind, Task
 USUAL = "classification"
 """Of datasets and documents that are older than tasks."""
 
-_NO_TASKS = ("task", "registry")
 
-
+@functools.cache
 def names() -> tuple[str, ...]:
-    """The packaged tasks."""
+    """The packaged tasks: the files and folders here that have a TASK."""
     found = (module.name for module in pkgutil.iter_modules(tasks.__path__))
-    return tuple(name for name in found if name not in _NO_TASKS)
+    return tuple(name for name in found if hasattr(_module(name), "TASK"))
 
 
 def named(name: str) -> Task:
     """The task of a name that a dataset has."""
-    return cast(Task, importlib.import_module(f"{tasks.__name__}.{name}").TASK)
+    return cast(Task, _module(name).TASK)
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{tasks.__name__}.{name}")
 
 
 def of(document: Mapping[str, Any]) -> Task:

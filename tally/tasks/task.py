@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from tally.tasks.sections import Fact, Section
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -72,7 +74,7 @@ class Headline:
 
     Attributes:
         name: in evaluation.json, events, the ledger and the meter's API.
-        title: for people.
+        title: for people; `axis` on one.
         share: whether it is a share of 1, shown in percent; else a number, shown as it is.
         higher_is_better: its direction.
         interval: its name among a candidate's figures.
@@ -83,6 +85,7 @@ class Headline:
 
     name: str
     title: str
+    axis: str
     share: bool
     higher_is_better: bool
     interval: str
@@ -207,6 +210,18 @@ class Task(Protocol):
 
     def row(self, measures: Mapping[str, Any]) -> dict[str, Any]:
         """What a candidate's row of evaluation.json has of its measures."""
+
+    def sentence(self, measures: Mapping[str, Any]) -> str:
+        """The measures in a sentence."""
+
+    def facts(self, measures: Mapping[str, Any]) -> tuple[Fact, ...]:
+        """Those that a report shows first."""
+
+    def candidate(self, row: Mapping[str, Any]) -> tuple[Fact, ...]:
+        """What `row` has, by the titles of its columns."""
+
+    def sections(self, measures: Mapping[str, Any]) -> tuple[Section, ...]:
+        """The rest of what a report shows; of an older evaluation what it has."""
 
     def chart(self, measures: Mapping[str, Any], artifact: Any) -> None:
         """Draw what Kubeflow's ClassificationMetrics can show of them; nothing is fine."""

@@ -64,7 +64,7 @@ def test_a_runs_page_is_made_of_what_the_meter_has(
     done = run_tally("report", run_id, "--out", str(out))
     assert (done.code, done.out.strip()) == (0, str(out)), done.err
     page = out.read_text()
-    for words in (run_id, "91.3", "test_loss", "epoch 1", "team team-a", "no confusion matrix"):
+    for words in (run_id, "91.3", "test_loss", "epoch 1", "team team-a", "no measures by example"):
         assert words in page
     total = meter.ledger.bill(run_id).total_usd
     assert f"${total:.2f}" in page

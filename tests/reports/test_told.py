@@ -51,7 +51,14 @@ def test_the_page_shows_what_was_measured_and_says_what_it_lacks() -> None:
     run = record(story, metrics=metrics)
     events = events_of(told(story), story.usage)
     page = report_html(run, story.bill(run), events, None, None, NOT_TOLD)
-    for words in ("no confusion matrix", "98.1", "0.07", "macro_f1", "Training loss", "Rings are"):
+    for words in (
+        "no measures by example",
+        "98.1",
+        "0.07",
+        "macro_f1",
+        "Training loss",
+        "Rings are",
+    ):
         assert words in page
     for wrong in ("has no evaluation", "not evaluated", "No training speed", "of 1 examples"):
         assert wrong not in page

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tally.tasks.classification import showing
+from tally.tasks.sections import Fact, Section
 from tally.tasks.task import (
     Array,
     Batch,
@@ -34,6 +36,7 @@ class Classification:
     headline = Headline(
         "test_accuracy",
         "test accuracy",
+        "Accuracy",
         share=True,
         higher_is_better=True,
         interval="accuracy_interval",
@@ -111,6 +114,22 @@ class Classification:
             "macro_f1": measures["macro_f1"],
             "calibration_error": measures["calibration"]["error"],
         }
+
+    def sentence(self, measures: Mapping[str, Any]) -> str:
+        """Accuracy, loss and F1."""
+        return showing.sentence(measures)
+
+    def facts(self, measures: Mapping[str, Any]) -> tuple[Fact, ...]:
+        """Accuracy, F1, calibration error, area under the ROC."""
+        return showing.facts(measures)
+
+    def candidate(self, row: Mapping[str, Any]) -> tuple[Fact, ...]:
+        """Accuracy with its interval, F1, calibration error."""
+        return showing.candidate(row)
+
+    def sections(self, measures: Mapping[str, Any]) -> tuple[Section, ...]:
+        """Calibration, ROC, the confusion matrix, the measures by class."""
+        return showing.sections(measures)
 
     def chart(self, measures: Mapping[str, Any], artifact: Any) -> None:
         """The confusion matrix."""

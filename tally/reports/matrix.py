@@ -1,14 +1,14 @@
-"""The confusion matrix laid out to stay readable from 2 classes to thousands. Pure."""
+"""Counts by row and column laid out to stay readable from 2 names to thousands. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tally.reports import words
+from tally.tasks.sections import Grid
 
-NUMBERED = 24  # classes up to which a cell holds its count and every class its name
-CELLS = 100  # cells a side at most: beyond, neighbouring classes share a cell
+NUMBERED = 24  # names up to which a cell holds its count and every row its name
+CELLS = 100  # cells a side at most: beyond, neighbours share a cell
 CELL = 28  # view box units of a numbered cell
 SIDE = 560  # view box units of a matrix without numbers
 
@@ -27,26 +27,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class Name:
-    """A class on both axes: the middle of its row (and column)."""
+    """A name on both axes: the middle of its row (and column)."""
 
     at: float
     label: str
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """Two classes that were confused: how often, and as a share of the true class."""
+class Pair:
+    """A cell beside the diagonal: its row and column, its count, and that as a share of the row."""
 
-    true: str
-    predicted: str
+    row: str
+    column: str
     count: int
     share: float
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """What the template draws; `bundle` classes share a row where there are too many."""
+    """What the template draws of a grid; `bundle` names share a row where there are too many."""
 
+    grid: Grid
     cells: tuple[Cell, ...]
     names: tuple[Name, ...]
     size: float
@@ -55,16 +56,15 @@ class Matrix:
     numbered: bool
     upright: bool
     bundle: int
-    mistakes: tuple[Mistake, ...]
+    pairs: tuple[Pair, ...]
     description: str
 
 
-def lay_out(evaluation: Mapping[str, Any]) -> Matrix | None:
-    """The matrix of an evaluation; None where it has none or counts nothing."""
-    names = [str(name) for name in evaluation.get("class_names", ())]
-    counts = evaluation.get("confusion") or []
+def lay_out(grid: Grid) -> Matrix | None:
+    """The matrix of a grid; None where it counts nothing."""
+    names, counts = grid.names, grid.counts
     total = sum(map(sum, counts))
-    if not names or len(counts) != len(names) or total == 0:
+    if total == 0:
         return None
     classes = len(names)
     bundle = math.ceil(classes / CELLS)
@@ -72,9 +72,11 @@ def lay_out(evaluation: Mapping[str, Any]) -> Matrix | None:
     numbered = classes <= NUMBERED
     size = float(CELL) if numbered else SIDE / len(rows)
     right = sum(counts[k][k] for k in range(classes))
-    mistakes = _mistakes(counts, names)
-    worst = f"; most often {mistakes[0].true} taken for {mistakes[0].predicted}" if mistakes else ""
+    pairs = _pairs(counts, names)
+    worst = f"; most often {pairs[0].row} taken for {pairs[0].column}" if pairs else ""
+    told = grid.total.format(right=words.count(right), all=words.count(total), names=classes)
     return Matrix(
+        grid=grid,
         cells=tuple(_cells(rows, _groups(names, bundle), size, numbered)),
         names=tuple(_names(names, bundle, size, numbered)),
         size=size,
@@ -83,9 +85,8 @@ def lay_out(evaluation: Mapping[str, Any]) -> Matrix | None:
         numbered=numbered,
         upright=max(map(len, names)) <= 3,
         bundle=bundle,
-        mistakes=tuple(mistakes[:8]),
-        description=f"{words.count(right)} of {words.count(total)} test examples right in "
-        f"{classes} classes{worst}. Rows are true classes, columns predicted ones.",
+        pairs=tuple(pairs[:8]),
+        description=f"{told}{worst}; {grid.note}.",
     )
 
 
@@ -136,7 +137,7 @@ def _cells(
 
 
 def _names(names: Sequence[str], bundle: int, size: float, numbered: bool) -> list[Name]:
-    """Every class where there is room, else about sixteen of them, evenly apart."""
+    """Every name where there is room, else about sixteen of them, evenly apart."""
     every = 1 if numbered else max(1, math.ceil(len(names) / bundle / 16))
     return [
         Name(round((k + 0.5) * size, 2), words.clip(name, 14))
@@ -145,12 +146,12 @@ def _names(names: Sequence[str], bundle: int, size: float, numbered: bool) -> li
     ]
 
 
-def _mistakes(counts: Sequence[Sequence[int]], names: Sequence[str]) -> list[Mistake]:
-    """Pairs by how often, most first; ties in the order of the classes."""
+def _pairs(counts: Sequence[Sequence[int]], names: Sequence[str]) -> list[Pair]:
+    """By how often, most first; ties in the order of the names."""
     found = [
-        Mistake(names[true], names[predicted], number, number / sum(row))
+        Pair(names[true], names[predicted], number, number / sum(row))
         for true, row in enumerate(counts)
         for predicted, number in enumerate(row)
         if number and true != predicted
     ]
-    return sorted(found, key=lambda mistake: -mistake.count)
+    return sorted(found, key=lambda pair: -pair.count)
