@@ -7,7 +7,7 @@ every one of them gets the same bytes back, or a CollectiveError, within the eng
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tally.data.format import Array
+from tally.data.content import Array
 
 
 class CollectiveError(Exception):

@@ -13,13 +13,13 @@ from tally.costing.quotes import GANG
 from tally.gang import messages as say
 from tally.gang.coordinator.server import Coordinator
 from tally.gang.gang import Gang
-from tally.steps.conductor import END_SECONDS, Conductor, Stop
+from tally.gang.known import Asked, State, Stop
+from tally.steps.conductor import END_SECONDS, Conductor
 from tally.steps.limiting import Limiter
 from tally.steps.scaling import Scaler
 from tally.steps.spending import Looking
 from tally.steps.step import Step
 from tally.steps.wishes import Wishes
-from tally.steps.workforce import Workforce
 
 
 def conduct(
@@ -78,8 +78,15 @@ def conduct(
         gang.watch(happened.put)
         gang.start(workers)
         here.event(GANG, workers=workers, max_workers=config.max_workers)
-        workforce = Workforce(here, gang, workers, queue_seconds, machine_type)
-        conductor = Conductor(here, config, workforce, coordinator, gang)
+        asked = Asked(
+            run_id=here.run_id,
+            max_workers=config.max_workers,
+            queue_seconds=queue_seconds,
+            rebatches=config.largest_batch > 0,
+            weighs=scaler is not None,
+        )
+        state = State(asked=asked, target=workers, machine_types=(machine_type,))
+        conductor = Conductor(here, config, state, coordinator, gang)
         conductor.limiter, conductor.scaler = limiter, scaler
         return conductor.run(happened)
     finally:

@@ -10,8 +10,8 @@ from helpers.learning.made_training import TOKEN, config
 from tally.errors import RunError
 from tally.gang.coordinator.client import Member
 from tally.gang.coordinator.events import Generation
+from tally.gang.rules import FUTILE
 from tally.steps.conducting import conduct
-from tally.steps.conductor import FUTILE
 from tally.steps.recorder import Recorder
 from tally.steps.step import Step
 

@@ -17,10 +17,10 @@ from tally.errors import RunError
 from tally.gang import messages as say
 from tally.gang.coordinator.client import Member
 from tally.gang.gang import WorkerChange
+from tally.gang.replacing import DEATHS
 from tally.steps.conducting import conduct
 from tally.steps.recorder import Recorder
 from tally.steps.step import Step
-from tally.steps.workforce import DEATHS
 
 MIB = 1 << 20
 
