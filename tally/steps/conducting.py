@@ -1,11 +1,11 @@
-"""A training's conductor set up: its coordinator, its gang, and what it is told through."""
+"""A training's conductor set up, and ended: its coordinator, its gang, what it is told through."""
 
+import contextlib
 import json
 import queue
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from tally import storage
@@ -14,12 +14,14 @@ from tally.gang import messages as say
 from tally.gang.coordinator.server import Coordinator
 from tally.gang.gang import Gang
 from tally.gang.known import Asked, State, Stop
-from tally.steps.conductor import END_SECONDS, Conductor
+from tally.steps.conductor import Conductor
 from tally.steps.limiting import Limiter
 from tally.steps.scaling import Scaler
 from tally.steps.spending import Looking
 from tally.steps.step import Step
 from tally.steps.wishes import Wishes
+
+END_SECONDS = 2.0  # for workers to leave once all is done
 
 
 def conduct(
@@ -58,23 +60,21 @@ def conduct(
         SpecError: it was given bad input.
         SystemExit: this step was told to end, and the gang has saved its state.
     """
-    happened: queue.Queue[Any] = queue.Queue()
-    signal.signal(signal.SIGTERM, _putting(happened))
-    coordinator = Coordinator(
-        token,
-        config.as_json(),
-        happened.put,
-        host=host,
-        workers=workers,
-        dataset_folder=dataset_folder,
-    )
-    gang = make_gang(coordinator.address)
-    control = here.folder / "conductor.json"
-    facts = {"schema": 1, "address": coordinator.address, "token": token.decode()}
-    storage.write_secret(control, json.dumps(facts).encode())
-    looking = Looking(limiter.account, happened.put) if limiter else None
-    wishes = Wishes(here.run_id, happened.put) if here.outbox is not None else None
-    try:
+    happened: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with Ending(here.folder / "conductor.json", happened) as ending:
+        coordinator = ending.coordinator = Coordinator(
+            token,
+            config.as_json(),
+            happened.put,
+            host=host,
+            workers=workers,
+            dataset_folder=dataset_folder,
+        )
+        gang = ending.gang = make_gang(coordinator.address)
+        facts = {"schema": 1, "address": coordinator.address, "token": token.decode()}
+        storage.write_secret(ending.control, json.dumps(facts).encode())
+        ending.looking = Looking(limiter.account, happened.put) if limiter else None
+        ending.wishes = Wishes(here.run_id, happened.put) if here.outbox is not None else None
         gang.watch(happened.put)
         gang.start(workers)
         here.event(GANG, workers=workers, max_workers=config.max_workers)
@@ -86,18 +86,53 @@ def conduct(
             weighs=scaler is not None,
         )
         state = State(asked=asked, target=workers, machine_types=(machine_type,))
-        conductor = Conductor(here, config, state, coordinator, gang)
+        conductor = ending.conductor = Conductor(here, config, state, coordinator, gang, happened)
         conductor.limiter, conductor.scaler = limiter, scaler
-        return conductor.run(happened)
-    finally:
-        control.unlink(missing_ok=True)
-        coordinator.close()
-        gang.stop(END_SECONDS)
-        if looking:
-            looking.stop()
-        if wishes:
-            wishes.stop()
+        conductor.run()
+    return conductor.result()
 
 
-def _putting(happened: "queue.Queue[Any]") -> Callable[[int, FrameType | None], None]:
-    return lambda number, frame: happened.put(Stop())
+class Ending:
+    """The one place that ends a training, however far it came and whatever has ended it.
+
+    Inside it SIGTERM is something that happens; after it, it is the step's again.
+
+    Attributes:
+        control: the file that says where the coordinator is.
+        coordinator, gang, looking, wishes, conductor: what there is of them to end.
+    """
+
+    coordinator: Coordinator | None = None
+    gang: Gang | None = None
+    looking: Looking | None = None
+    wishes: Wishes | None = None
+    conductor: Conductor | None = None
+
+    def __init__(self, control: Path, happened: "queue.SimpleQueue[Any]") -> None:
+        """Nothing is there yet.
+
+        Args:
+            control: the file that will say where the coordinator is.
+            happened: hears of SIGTERM.
+        """
+        self.control, self._happened = control, happened
+
+    def __enter__(self) -> "Ending":
+        self._former = signal.signal(signal.SIGTERM, lambda *_: self._happened.put(Stop()))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End what there is, from the coordinator on, each whatever became of those before."""
+        early = self.conductor is not None and not self.conductor.finished
+        with contextlib.ExitStack() as last_first:
+            last_first.callback(signal.signal, signal.SIGTERM, self._former)
+            for thread in (self.wishes, self.looking):
+                if thread:
+                    last_first.callback(thread.stop)
+            last_first.callback(self.control.unlink, missing_ok=True)
+            if self.conductor:
+                last_first.callback(self.conductor.close)
+            if self.gang:
+                last_first.callback(self.gang.stop, 0.0 if early else END_SECONDS)
+            if self.coordinator:
+                last_first.callback(self.coordinator.close)

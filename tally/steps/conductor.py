@@ -50,8 +50,6 @@ from tally.steps.scaling import Scaler
 from tally.steps.step import TERMINATED, Step
 from tally.steps.worker_rows import rows_of
 
-END_SECONDS = 2.0  # for workers to leave once all is done
-
 
 class Conductor:
     """Tells the rules what happens to its gang, and does what they say.
@@ -71,6 +69,7 @@ class Conductor:
         state: State,
         coordinator: Coordinator,
         gang: Gang,
+        happened: "queue.SimpleQueue[Any]",
     ) -> None:
         """Nothing has happened yet.
 
@@ -80,13 +79,37 @@ class Conductor:
             state: what the rules begin with.
             coordinator: of the gang.
             gang: that runs.
+            happened: where all that happens comes from.
         """
         self._here, self._config, self._state = here, config, state
-        self._coordinator, self._gang = coordinator, gang
+        self._coordinator, self._gang, self._happened = coordinator, gang, happened
         self._rows = rows_of(here, config.cores)
 
-    def run(self, happened: "queue.Queue[Any]") -> say.Finished:
-        """Handle what happens until the training has ended.
+    def run(self) -> None:
+        """Handle what happens until the training is over; then it is to be closed."""
+        while (wait := self._look()) is not None:
+            with contextlib.suppress(queue.Empty):
+                self._handle(self._happened.get(timeout=None if wait == math.inf else wait))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training has come to its own end."""
+        return self._state.over is not None and self._state.over.finished is not None
+
+    def close(self) -> None:
+        """Write down what is still to be heard: the ends of the workers, their last checkpoint."""
+        while not self._happened.empty():
+            match event := self._happened.get():
+                case WorkerChange():
+                    self._rows.change(event, replacement=True)
+                case heard.Told() if isinstance(said := say.decode(event.line), say.Saved):
+                    self._said(said)
+        self._rows.end()
+        if self.scaler:
+            self.scaler.ended()
+
+    def result(self) -> say.Finished:
+        """Of a training that is over and closed.
 
         Raises:
             LimitReached: the budget or the deadline was; the gang has saved its state.
@@ -94,37 +117,14 @@ class Conductor:
             SpecError: it was given bad input.
             SystemExit: this step was told to end, and the gang has saved its state.
         """
-        finished = False
-        try:
-            while (wait := self._look()) is not None:
-                with contextlib.suppress(queue.Empty):
-                    self._handle(happened.get(timeout=None if wait == math.inf else wait))
-            finished = self._state.over is not None and self._state.over.why == "finished"
-        finally:
-            # what is still to be heard: the ends of the workers
-            self._coordinator.close()
-            self._gang.stop(END_SECONDS if finished else 0.0)
-            while not happened.empty():
-                match event := happened.get():
-                    case WorkerChange():
-                        self._rows.change(event, replacement=True)
-                    case heard.Told() if isinstance(said := say.decode(event.line), say.Saved):
-                        self._said(said)
-            self._rows.end()
-            if self.scaler:
-                self.scaler.ended()
-        return self._result()
-
-    def _result(self) -> say.Finished:
-        """Of a training that is over, or why it ended before its end."""
         over = self._state.over
-        if over is not None and over.finished is not None:
-            return over.finished
         if over is None or over.why == "told":
             raise SystemExit(TERMINATED)
         if over.why == "limit" and self.limiter:
             raise self.limiter.stop()
-        raise (SpecError if over.why == "bad input" else RunError)(over.message)
+        if over.finished is None:
+            raise (SpecError if over.why == "bad input" else RunError)(over.message)
+        return over.finished
 
     def _look(self) -> float | None:
         """Let the rules see that time passes; seconds until the next look, None once it is over."""
