@@ -39,6 +39,15 @@ class WorkerChange:
     at_microseconds: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a gang is: how many workers of which machine type, and the global batch."""
+
+    machine_type: str
+    workers: int
+    batch_size: int
+
+
 def move_and_index(worker: str) -> tuple[int, int]:
     """Of a worker's name: "2" is (0, 2); after the first change of machine type "1.2" is (1, 2)."""
     move, _, index = worker.rpartition(".")

@@ -1,13 +1,13 @@
-"""What a conductor knows of its training, is told and can do. Pure: no clock, no I/O."""
+"""What a conductor knows of its training, and what it is told. Pure: no clock, no I/O."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 from tally.gang import messages as say
-from tally.gang.coordinator.events import Event, Formed
-from tally.gang.gang import WorkerChange, move_and_index
+from tally.gang.coordinator.events import Event
+from tally.gang.gang import Size, WorkerChange, move_and_index
 
 Why = Literal["finished", "failed", "bad input", "limit", "told"]
 
@@ -21,14 +21,12 @@ class Asked:
         max_workers: the most there may ever be.
         queue_seconds: how long nobody of the gang may have a place to run.
         rebatches: the global batch may change.
-        weighs: somebody can say what size pays.
     """
 
     run_id: str
     max_workers: int
     queue_seconds: float = 0.0
     rebatches: bool = False
-    weighs: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,39 @@ class Stopping:
 
     why: Why
     until_seconds: float
+
+
+class Advice(Protocol):
+    """What the policy says (scaling.policy.Decision): of it rules read this much."""
+
+    @property
+    def size(self) -> Size:
+        """To go on at."""
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizing:
+    """What is known of a size that is Tally's to choose.
+
+    Attributes:
+        batch_size: the global batch, in examples.
+        now: the newest generation's size; None before there is one.
+        wanted: what the policy said last.
+        stayed: whether it was written that the size stays as it is.
+        ordered_seconds: when the last change was ordered, until it was given up.
+        next_seconds: when the policy is asked again.
+    """
+
+    batch_size: int
+    now: Size | None = None
+    wanted: Size | None = None
+    stayed: bool = False
+    ordered_seconds: float | None = None
+    next_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +98,7 @@ class State:
         deaths: of workers in a row, without a step done between them.
         futile: generations in a row without a step.
         trained: whether there has been a generation.
+        sizing: of a size that is Tally's to choose; None where it stays as it is asked for.
         stopping: an end was ordered.
         over: nothing is done any more.
     """
@@ -83,6 +115,7 @@ class State:
     deaths: int = 0
     futile: int = 0
     trained: bool = False
+    sizing: Sizing | None = None
     stopping: Stopping | None = None
     over: End | None = None
 
@@ -114,9 +147,6 @@ class State:
         return self.trained and worker in self.died
 
 
-# what it is told, beside what the coordinator, the workers and the gang say
-
-
 @dataclass(frozen=True)
 class Look:
     """Time has passed; so many seconds are left until a limit needs the training to stop."""
@@ -130,20 +160,12 @@ class Stop:
 
 
 @dataclass(frozen=True)
-class Sized:
-    """The size that pays."""
+class Weighed:
+    """What the policy says now, or None: after this end, with the size without that worker."""
 
-    machine_type: str
-    workers: int
-    batch_size: int
-
-
-@dataclass(frozen=True)
-class Without:
-    """What was weighed after this end: how many workers to go on with, or None to replace it."""
-
-    change: WorkerChange
-    workers: int | None
+    advice: Advice | None
+    change: WorkerChange | None = None
+    size: Size | None = None
 
 
 @dataclass(frozen=True)
@@ -164,119 +186,4 @@ class Enlarged:
     refused: str = ""
 
 
-Input = (
-    Event | say.Message | WorkerChange | Look | Stop | Sized | Without | Moved | Enlarged
-)  # fmt: skip
-
-
-# what it can do
-
-
-@dataclass(frozen=True)
-class Write:
-    """Write an event of the run's."""
-
-    kind: str
-    fields: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Work:
-    """These train from now on, on workers of this machine type."""
-
-    formed: Formed
-    machine_type: str
-
-
-@dataclass(frozen=True)
-class CountLost:
-    """Count what is done again: the newest generation begins from a checkpoint."""
-
-
-@dataclass(frozen=True)
-class Gone:
-    """Tell the coordinator that this life has ended."""
-
-    worker: str
-    uid: str
-
-
-@dataclass(frozen=True)
-class Members:
-    """Have the coordinator take so many members."""
-
-    workers: int
-
-
-@dataclass(frozen=True)
-class Rebatch:
-    """Have the coordinator order another global batch, in examples."""
-
-    batch_size: int
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Have the last members save a checkpoint and end."""
-
-
-@dataclass(frozen=True)
-class Have:
-    """Have the gang run so many workers: who ended is replaced."""
-
-    workers: int
-
-
-@dataclass(frozen=True)
-class EndLife:
-    """End one life of a worker that does not end by itself."""
-
-    worker: str
-    uid: str
-
-
-@dataclass(frozen=True)
-class Move:
-    """Start so many workers on another machine type; answered with Moved."""
-
-    machine_type: str
-    workers: int
-
-
-@dataclass(frozen=True)
-class Enlarge:
-    """Start so many workers with more memory after this OOM kill; answered with Enlarged."""
-
-    change: WorkerChange
-    workers: int
-
-
-@dataclass(frozen=True)
-class FinishMove:
-    """End the workers of all moves but the newest."""
-
-
-@dataclass(frozen=True)
-class EndSoon:
-    """Have all workers end in good order."""
-
-
-@dataclass(frozen=True)
-class Weigh:
-    """Ask whether so many workers are worth going on with after this end; answered with Without."""
-
-    change: WorkerChange
-    machine_type: str
-    workers: int
-
-
-Action = (
-    Write | Work | CountLost | Gone | Members | Rebatch | Checkpoint | Have | EndLife | Move
-    | Enlarge | FinishMove | EndSoon | Weigh
-)  # fmt: skip
-Outcome = tuple[State, list[Action]]
-
-
-def note(message: str) -> Write:
-    """Something that the user should read, but that ends nothing."""
-    return Write("note", {"message": message})
+Input = Event | say.Message | WorkerChange | Look | Stop | Weighed | Moved | Enlarged

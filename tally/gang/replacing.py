@@ -2,20 +2,18 @@
 
 from dataclasses import replace
 
-from tally.gang.gang import WorkerChange, move_and_index
-from tally.gang.known import (
-    End,
+from tally.gang.actions import (
     Enlarge,
-    Enlarged,
     FinishMove,
     Gone,
     Have,
     Outcome,
-    State,
     Weigh,
     Write,
     note,
 )
+from tally.gang.gang import Size, WorkerChange, move_and_index
+from tally.gang.known import End, Enlarged, State
 
 DEATHS = 3  # of workers in a row, without a step done between them
 REMEDY = 'take a larger machine type (SET="machine_type=…") or a smaller batch_size'
@@ -40,8 +38,9 @@ def changed(state: State, now_seconds: float, change: WorkerChange) -> Outcome:
     gone = Gone(change.worker, change.uid)
     if state.stopping is not None:
         return state, [gone]
-    if state.asked.weighs and _was_taken(state, change):
-        return state, [gone, Weigh(change, state.kind, state.target - 1)]
+    if state.sizing and state.sizing.now and _was_taken(state, change):
+        left = Size(state.kind, state.target - 1, state.sizing.batch_size)
+        return state, [gone, Weigh(change, left)]
     state, actions = lost(state, change)
     return state, [gone, *actions]
 

@@ -9,36 +9,34 @@ import math
 from dataclasses import replace
 
 from tally.gang import messages as say
-from tally.gang.coordinator.events import Dropped, Formed, Observed, ResizeAsked
-from tally.gang.gang import WorkerChange
-from tally.gang.known import (
+from tally.gang import sizing
+from tally.gang.actions import (
     Action,
     Checkpoint,
     CountLost,
-    End,
     EndLife,
     EndSoon,
-    Enlarged,
     FinishMove,
     Have,
+    Outcome,
+    Work,
+    note,
+)
+from tally.gang.coordinator.events import Dropped, Formed, Observed, ResizeAsked
+from tally.gang.gang import Size, WorkerChange
+from tally.gang.known import (
+    End,
+    Enlarged,
     Input,
     Look,
-    Members,
-    Move,
     Moved,
-    Outcome,
-    Rebatch,
-    Sized,
     State,
     Stop,
     Stopping,
+    Weighed,
     Why,
-    Without,
-    Work,
-    Write,
-    note,
 )
-from tally.gang.replacing import changed, enlarged, failed, lost, no_place
+from tally.gang.replacing import changed, enlarged, failed, no_place
 
 STOP_SECONDS = 1.6  # the workers' last call and a checkpoint, inside submit's two seconds
 LIMIT_SECONDS = 40.0  # the same where nobody waits: a bucket may take its time
@@ -71,25 +69,28 @@ def decide(state: State, now_seconds: float, told: Input) -> Outcome:
             return state, [left, EndLife(worker, uid)]
         case say.Progress() | say.Finished() | say.Failed():
             return _said(state, told)
-    return _resizing(state, told)
+    return _resizing(state, now_seconds, told)
 
 
 def wake_seconds(state: State) -> float:
     """When to `Look` again, whatever is told until then; infinity for never."""
     if state.stopping is not None:
         return state.stopping.until_seconds
-    return math.inf if state.queue_until_seconds is None else state.queue_until_seconds
+    until = math.inf if state.queue_until_seconds is None else state.queue_until_seconds
+    return min(until, state.sizing.next_seconds) if state.sizing else until
 
 
 def _look(state: State, now_seconds: float, limit_seconds: float) -> Outcome:
     """Nobody waits for a place for ever, nor for who was told to end; limits are kept."""
     actions: list[Action] = []
     if state.stopping is None:
-        if wake_seconds(state) <= now_seconds:
+        queue_until = state.queue_until_seconds
+        if queue_until is not None and queue_until <= now_seconds:
             return no_place(state)
-        if limit_seconds <= 0:
-            until = now_seconds + LIMIT_SECONDS
-            state, actions = _stop(state, "limit", until, at_once=not state.trained)
+        if limit_seconds > 0:
+            return sizing.look(state, now_seconds)
+        until = now_seconds + LIMIT_SECONDS
+        state, actions = _stop(state, "limit", until, at_once=not state.trained)
     if state.stopping and (not state.alive or state.stopping.until_seconds <= now_seconds):
         state = replace(state, over=End(state.stopping.why))
     return state, actions
@@ -125,8 +126,14 @@ def _formed(state: State, formed: Formed) -> Outcome:
             f"`make resume RUN={state.asked.run_id}` goes on from the last checkpoint",
         )
     actions: list[Action] = [CountLost()] if formed.fresh and state.trained else []
-    actions.append(Work(formed, state.kind))
     state = replace(state, trained=True)
+    if state.sizing is None:
+        actions.append(Work(formed, None))
+    else:
+        batch_size = formed.batch_size or state.sizing.batch_size
+        size = Size(state.kind, len(formed.workers), batch_size)
+        actions.append(Work(formed, size))
+        state = replace(state, sizing=replace(state.sizing, now=size, batch_size=batch_size))
     if state.stopping is None and state.wanted(formed.workers):
         if state.moving:
             actions.append(FinishMove())
@@ -135,51 +142,17 @@ def _formed(state: State, formed: Formed) -> Outcome:
     return state, actions
 
 
-def _resizing(state: State, told: Input) -> Outcome:
+def _resizing(state: State, now_seconds: float, told: Input) -> Outcome:
     """What is about the size of the gang, and what it answered; a stop leaves it as it is."""
     if state.stopping is not None:
         return state, []
     match told:
         case ResizeAsked(workers, machine_type):
-            return _resize(state, workers, machine_type)
-        case Sized(machine_type, workers, batch_size):
-            actions: list[Action] = [Rebatch(batch_size)] if state.asked.rebatches else []
-            if (machine_type, workers) != (state.kind, state.target):
-                kind = "" if machine_type == state.kind else machine_type
-                state, more = _resize(state, workers, kind)
-                actions += more
-            return state, actions
-        case Moved(_, _, refused) if refused:
-            return state, [note(refused)]
-        case Moved(machine_type, workers):
-            machine_types = (*state.machine_types, machine_type)
-            state = replace(state, machine_types=machine_types, moving=True, enlarged_bytes=0)
-            return _resized(state, workers, machine_type)
+            return sizing.resize(state, workers, machine_type)
+        case Weighed():
+            return sizing.weighed(state, now_seconds, told)
+        case Moved():
+            return sizing.moved(state, told)
         case Enlarged():
             return enlarged(state, told)
-        case Without(change, workers):
-            return lost(state, change) if workers is None else _resize(state, workers, "")
     return state, []
-
-
-def _resize(state: State, workers: int, machine_type: str) -> Outcome:
-    """Have so many from now on, of another machine type where one is given."""
-    if not 1 <= workers <= state.asked.max_workers:
-        words = (
-            f"resize: expected 1 to {state.asked.max_workers} workers (max_workers), got "
-            f"{workers}; left at {state.target}"
-        )
-        return state, [note(words)]
-    if machine_type:
-        return state, [Move(machine_type, workers)]
-    return _resized(state, workers, "")
-
-
-def _resized(state: State, workers: int, machine_type: str) -> Outcome:
-    """Those that are too many end once a generation without them has formed."""
-    before, state = state.target, replace(state, target=workers)
-    facts = {"workers": workers, "before": before, "machine_type": machine_type}
-    actions: list[Action] = [Write("resize", facts), Members(workers)]
-    if workers > before and not machine_type:
-        actions.append(Have(workers))
-    return state, actions

@@ -8,21 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tally.errors import SpecError
+from tally.gang.gang import Size
 from tally.scaling.forecast import CASES, NoiseForecast
 from tally.scaling.goodput import efficiency
 from tally.scaling.residuals import corrected
 from tally.scaling.stepfit import Fitted, Observation
 
+__all__ = ["Floats", "Offer", "Size", "Sizes", "noise_table", "slowest", "tabulate"]
+
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """What a gang is: how many workers of which machine type, and the global batch."""
-
-    machine_type: str
-    workers: int
-    batch_size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

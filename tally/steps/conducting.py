@@ -13,7 +13,7 @@ from tally.costing.quotes import GANG
 from tally.gang import messages as say
 from tally.gang.coordinator.server import Coordinator
 from tally.gang.gang import Gang
-from tally.gang.known import Asked, State, Stop
+from tally.gang.known import Asked, Sizing, State, Stop
 from tally.steps.conductor import Conductor
 from tally.steps.limiting import Limiter
 from tally.steps.scaling import Scaler
@@ -52,7 +52,7 @@ def conduct(
         machine_type: of the gang's workers: of the catalogue, "local" for processes here, "" for
             pods of none.
         limiter: says when to stop because of the budget or the deadline; None without limits.
-        scaler: says which size to change to; None where the size stays as it is asked for.
+        scaler: asks which size pays; None where the size stays as it is asked for.
 
     Raises:
         LimitReached: the budget or the deadline was; the gang has saved its state.
@@ -83,9 +83,9 @@ def conduct(
             max_workers=config.max_workers,
             queue_seconds=queue_seconds,
             rebatches=config.largest_batch > 0,
-            weighs=scaler is not None,
         )
-        state = State(asked=asked, target=workers, machine_types=(machine_type,))
+        sizing = Sizing(batch_size=scaler.batch_size) if scaler else None
+        state = State(asked=asked, target=workers, machine_types=(machine_type,), sizing=sizing)
         conductor = ending.conductor = Conductor(here, config, state, coordinator, gang, happened)
         conductor.limiter, conductor.scaler = limiter, scaler
         conductor.run()

@@ -16,33 +16,30 @@ from tally.costing.spending import Spending
 from tally.errors import RunError, SpecError, TallyError
 from tally.gang import messages as say
 from tally.gang import rules
-from tally.gang.coordinator import events as heard
-from tally.gang.coordinator.server import Coordinator
-from tally.gang.gang import Gang, WorkerChange
-from tally.gang.known import (
+from tally.gang.actions import (
     Action,
+    Changed,
     Checkpoint,
     CountLost,
+    Decided,
     EndLife,
     EndSoon,
     Enlarge,
-    Enlarged,
     FinishMove,
+    GiveUp,
     Gone,
     Have,
-    Input,
-    Look,
     Members,
     Move,
-    Moved,
     Rebatch,
-    Sized,
-    State,
     Weigh,
-    Without,
     Work,
     Write,
 )
+from tally.gang.coordinator import events as heard
+from tally.gang.coordinator.server import Coordinator
+from tally.gang.gang import Gang, WorkerChange
+from tally.gang.known import Enlarged, Input, Look, Moved, State, Weighed
 from tally.steps import limiting, saying
 from tally.steps.limiting import Limiter
 from tally.steps.lost_work import count_lost_work
@@ -56,7 +53,7 @@ class Conductor:
 
     Attributes:
         limiter: says when to stop because of budget or deadline, if there is one.
-        scaler: says which size to change to, if the size is its to choose.
+        scaler: asks the policy which size pays, if the size is Tally's to choose.
     """
 
     limiter: Limiter | None = None
@@ -129,26 +126,12 @@ class Conductor:
     def _look(self) -> float | None:
         """Let the rules see that time passes; seconds until the next look, None once it is over."""
         self._tell(Look(limiting.due(self.limiter)))
-        if self.scaler and self._trains:
-            self._scale(self.scaler)
         if self._state.over is not None:
             return None
         wait = rules.wake_seconds(self._state) - time.monotonic()
-        if self._trains:
+        if self._state.stopping is None:
             wait = min(wait, limiting.due(self.limiter))
-            wait = min(wait, self.scaler.wait_seconds() if self.scaler else math.inf)
         return max(0.0, wait)
-
-    @property
-    def _trains(self) -> bool:
-        return self._state.stopping is None and self._state.over is None
-
-    def _scale(self, scaler: Scaler) -> None:
-        """Change to the size that pays, if another does."""
-        state = self._state
-        size = scaler.pending(state.kind, state.running, state.target) or scaler.decide()
-        if size is not None:
-            self._tell(Sized(size.machine_type, size.workers, size.batch_size))
 
     def _handle(self, event: Any) -> None:
         match event:
@@ -213,13 +196,14 @@ class Conductor:
                 self._gang.end_soon()
             case Move() | Enlarge() | Weigh():
                 self._tell(self._answer(action))
+            case Decided() | Changed() | GiveUp() if self.scaler:
+                self.scaler.do(action)
 
     def _answer(self, action: Move | Enlarge | Weigh) -> Input:
         """Do what the rules have to know the outcome of."""
         match action:
-            case Weigh(change, machine_type, workers):
-                lost = self.scaler and self.scaler.lost(machine_type, workers, change.reason)
-                return Without(change, lost.workers if lost else None)
+            case Weigh(change, size):
+                return Weighed(self.scaler.weigh(size) if self.scaler else None, change, size)
             case Move(machine_type, workers):
                 try:
                     self._gang.move(machine_type, workers)
@@ -243,5 +227,5 @@ class Conductor:
             donor=formed.donor,
             fresh=formed.fresh,
         )
-        if self.scaler:
-            self.scaler.formed(work.machine_type, len(formed.workers), formed.batch_size)
+        if self.scaler and work.size:
+            self.scaler.formed(work.size)

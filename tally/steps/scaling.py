@@ -1,4 +1,4 @@
-"""The size of a gang while it trains: what its conductor observes, decides and writes down."""
+"""The size of a gang while it trains: what its conductor observes, asks and writes down."""
 
 import math
 import time
@@ -8,6 +8,7 @@ from typing import Any
 from tally import clock
 from tally.costing.plan import LOCAL, Plan, PlannedOffer
 from tally.gang import messages as say
+from tally.gang.actions import Changed, Decided, GiveUp
 from tally.gang.coordinator import events as heard
 from tally.learning import batches
 from tally.machines.catalogue import machine
@@ -19,34 +20,33 @@ from tally.spec import Spec
 from tally.steps.limiting import Limiter
 from tally.steps.step import Step
 
-DECIDE_SECONDS = 4.0
-PENDING_SECONDS = 30.0  # a worker without a place is not waited for any longer
 START_SECONDS = 8.0  # of a worker until it trains, where nothing says it
+_UNWEIGHED = {"predicted_saving_usd": 0.0}
 
 
 class Scaler:
-    """Tells the controller of a run what happens, and writes its decisions down."""
+    """Tells the controller of a run what happens, asks it, and writes down what was decided.
 
-    def __init__(self, here: Step, setup: Setup, limiter: Limiter | None, base_batch: int) -> None:
+    Attributes:
+        batch_size: the global batch that it begins with, in examples.
+    """
+
+    def __init__(self, here: Step, setup: Setup, limiter: Limiter | None, batch_size: int) -> None:
         """Nothing trains yet.
 
         Args:
             here: the train step.
             setup: what is known before.
             limiter: of the run's budget and deadline, if it has any.
-            base_batch: the global batch to begin with.
+            batch_size: the global batch to begin with.
         """
-        self._here, self._limiter, self._batch = here, limiter, base_batch
+        self._here, self._limiter, self.batch_size = here, limiter, batch_size
         self.controller = Controller(setup)
-        self._begun, self._next = time.monotonic(), 0.0
-        self._ordered_at = 0.0
-        self._stayed = False
-        self._wanted: Size | None = None
+        self._begun = time.monotonic()
 
-    def formed(self, machine_type: str, workers: int, batch_size: int) -> None:
-        """A generation of so many workers trains, with this global batch (0: as before)."""
-        self._batch = batch_size or self._batch
-        self.controller.formed(self._now(), Size(machine_type, workers, self._batch))
+    def formed(self, size: Size) -> None:
+        """A generation of this size trains."""
+        self.controller.formed(self._now(), size)
 
     def said(self, message: say.Message) -> None:
         """A worker said something."""
@@ -58,97 +58,34 @@ class Scaler:
         """What a worker measured."""
         self.controller.observed(observation.sync_seconds, observation.gradient_noise_scale)
 
-    def wait_seconds(self) -> float:
-        """Until the next decision is due."""
-        return max(0.0, self._next - self._now())
+    def weigh(self, size: Size | None) -> Decision | None:
+        """What the policy says, at this size where it is another than that of the generation."""
+        return self.controller.decide(self._now(), self._spent_usd(), size)
 
-    def decide(self) -> Size | None:
-        """The size to change to now, if another pays; written down with its reasons."""
-        if self.wait_seconds() > 0:
-            return None
-        self._next = self._now() + DECIDE_SECONDS
-        now = self.controller.running.now
-        decision = self.controller.decide(self._now(), self._spent_usd())
-        if decision is None or now is None:
-            return None
-        before, self._wanted = self._wanted, decision.size
-        moved = _place(decision.size) != _place(now)
-        if moved and before != decision.size:
-            return None  # a noisy look is no reason to restart: the next has to say it too
-        if decision.size == now:
-            if not self._stayed:
-                self._write(now, decision, decision.reason)
-            self._stayed = True
-            return None
-        return self._order(now, decision, decision.reason)
-
-    def lost(self, machine_type: str, workers: int, reason: str) -> Size | None:
-        """A worker was taken away; the size to go on at without it, or None to replace it.
-
-        Args:
-            machine_type: of the gang.
-            workers: that are left.
-            reason: why it is gone.
-        """
-        if workers < 1 or self.controller.running.now is None:
-            return None
-        left = Size(machine_type, workers, self._batch)
-        decision = self.controller.decide(self._now(), self._spent_usd(), left)
-        if decision is None or decision.size != left:
-            return None
-        why = f"not replaced ({reason}): {decision.reason}"
-        return self._order(self.controller.running.now, decision, why)
-
-    def pending(self, machine_type: str, running: int, target: int) -> Size | None:
-        """The size to go on at where workers that were asked for have no place; None to wait.
-
-        Args:
-            machine_type: of those that were asked for.
-            running: how many of them run.
-            target: how many were asked for.
-        """
-        late = self._now() > self._ordered_at + PENDING_SECONDS
-        if running >= target or not self._ordered_at or not late:
-            return None
-        self._ordered_at = 0.0
-        self.controller.absent(self._now(), machine_type, running)
-        self.controller.given_up()
-        now = self.controller.running.now
-        if now is None:
-            return None
-        size = Size(machine_type, max(1, running), self._batch)
-        self._here.decided(
-            "decision",
-            before=asdict(now),
-            after=asdict(size),
-            reason=f"{target - running} of {target} workers had no place for {PENDING_SECONDS:.0f} "
-            f"s: it goes on with the {running} that came",
-            predicted_saving_usd=0.0,
-        )
-        return size
+    def do(self, action: Decided | Changed | GiveUp) -> None:
+        """What the rules say about the size."""
+        match action:
+            case Decided(before, after, reason, advice):
+                facts = self._facts(advice) if isinstance(advice, Decision) else _UNWEIGHED
+                sizes = {"before": asdict(before), "after": asdict(after)}
+                self._here.decided("decision", **sizes, reason=reason, **facts)
+            case Changed(before, advice) if isinstance(advice, Decision):
+                self._write_outcome(self.controller.changed(self._now(), before, advice))
+            case GiveUp(machine_type, workers):
+                self.controller.absent(self._now(), machine_type, workers)
+                self.controller.given_up()
 
     def ended(self) -> None:
         """The training has ended: what the last change has saved."""
         self._write_outcome(self.controller.outcome(self._now()))
 
-    def _order(self, now: Size, decision: Decision, reason: str) -> Size:
-        self._write(now, decision, reason)
-        self._write_outcome(self.controller.changed(self._now(), now, decision))
-        self._ordered_at = self._now()
-        self._stayed = False
-        return decision.size
-
-    def _write(self, now: Size, decision: Decision, reason: str) -> None:
-        self._here.decided(
-            "decision",
-            before=asdict(now),
-            after=asdict(decision.size),
-            reason=reason,
-            predicted_seconds=_finite(decision.predicted_seconds),
-            predicted_usd=_finite(decision.predicted_usd),
-            predicted_saving_usd=_finite(decision.saving_usd),
-            restart_seconds=self.controller.restart_seconds,
-        )
+    def _facts(self, decision: Decision) -> dict[str, Any]:
+        return {
+            "predicted_seconds": _finite(decision.predicted_seconds),
+            "predicted_usd": _finite(decision.predicted_usd),
+            "predicted_saving_usd": _finite(decision.saving_usd),
+            "restart_seconds": self.controller.restart_seconds,
+        }
 
     def _write_outcome(self, outcome: Outcome | None) -> None:
         if outcome is None or outcome.examples <= 0:
@@ -251,7 +188,3 @@ def _rows(planned: PlannedOffer) -> tuple[Observation, ...]:
 
 def _finite(value: float) -> Any:
     return value if math.isfinite(value) else None
-
-
-def _place(size: Size) -> tuple[str, int]:
-    return size.machine_type, size.workers

@@ -15,6 +15,7 @@ from helpers.gang.conductor_told import (
     ORPHANED,
     PROGRESS,
     UNSCHEDULABLE,
+    Advised,
     ended,
     failure,
     formed,
@@ -26,27 +27,27 @@ from helpers.gang.conductor_told import (
 )
 from tally.gang import messages as say
 from tally.gang import rules
-from tally.gang.coordinator.events import Dropped, ResizeAsked
-from tally.gang.known import (
+from tally.gang.actions import (
     Checkpoint,
     CountLost,
-    End,
     EndSoon,
     Enlarge,
-    Enlarged,
     FinishMove,
     Gone,
     Have,
-    Look,
     Members,
     Move,
-    Moved,
-    Rebatch,
-    Sized,
-    Stop,
-    Weigh,
-    Without,
     Write,
+)
+from tally.gang.coordinator.events import Dropped, ResizeAsked
+from tally.gang.gang import Size
+from tally.gang.known import (
+    End,
+    Enlarged,
+    Look,
+    Moved,
+    Stop,
+    Weighed,
 )
 from tally.gang.replacing import DEATHS
 from tally.gang.rules import FUTILE, LIMIT_SECONDS, STOP_SECONDS
@@ -180,8 +181,14 @@ def test_a_wish_out_of_bounds_leaves_the_gang_as_it_is(workers: int) -> None:
 
 def test_a_stop_while_a_resize_is_pending_starts_nobody() -> None:
     state, _ = told(training(), ResizeAsked(3), Stop())
-    late = [started("2"), formed("0", "1", "2"), ResizeAsked(1), Sized("", 1, 64), ended("2")]
-    state, actions = told(state, *late, OOM, Moved("n2", 2), Enlarged(OOM, MIB), Without(OOM, 1))
+    late = [
+        started("2"),
+        formed("0", "1", "2"),
+        ResizeAsked(1),
+        Weighed(Advised(Size("", 1, 64))),
+        ended("2"),
+    ]
+    state, actions = told(state, *late, OOM, Moved("n2", 2), Enlarged(OOM, MIB))
     assert not any(isinstance(action, STARTS) for action in actions)
     assert state.target == 3 and state.over is None
 
@@ -200,24 +207,6 @@ def test_another_machine_type_is_finished_once_its_workers_train() -> None:
     state, actions = told(state, formed("1.0", "1.1"))
     assert actions[1:] == [FinishMove(), Have(2)]
     assert FinishMove() not in told(state, formed("1.0", "1.1"))[1]
-
-
-def test_what_pays_changes_the_batch_and_the_size() -> None:
-    state = training(rebatches=True)
-    assert told(state, Sized("", 2, 64)) == (state, [Rebatch(64)])
-    assert told(state, Sized("n2", 1, 64))[1] == [Rebatch(64), Move("n2", 1)]
-    assert told(training(), Sized("", 3, 64))[1][1:] == [Members(3), Have(3)]
-
-
-def test_the_last_worker_that_was_taken_away_is_replaced_where_that_pays() -> None:
-    evicted = ended("1", cause="eviction", reason="Evicted")
-    state, actions = told(training(weighs=True), evicted)
-    assert actions == [Gone("1", "first-1"), Weigh(evicted, "", 1)]
-    assert told(state, Without(evicted, None))[1][-1] == Have(2)
-    without, actions = told(state, Without(evicted, 1))
-    assert without.target == 1 and actions[-1] == Members(1)
-    for end in (ended("0", cause="eviction"), ended("1")):
-        assert not any(isinstance(one, Weigh) for one in told(training(weighs=True), end)[1])
 
 
 def test_an_oom_kill_is_answered_with_more_memory_once() -> None:

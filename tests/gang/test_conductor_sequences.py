@@ -15,6 +15,7 @@ from helpers.gang.conductor_told import (
     NOW,
     OBSERVED,
     PROGRESS,
+    Advised,
     ended,
     formed,
     pending,
@@ -22,32 +23,35 @@ from helpers.gang.conductor_told import (
 )
 from tally.gang import messages as say
 from tally.gang import rules
-from tally.gang.coordinator.events import Dropped, ResizeAsked
-from tally.gang.gang import move_and_index
-from tally.gang.known import (
+from tally.gang.actions import (
     Action,
-    Asked,
     Checkpoint,
     EndLife,
     EndSoon,
     Enlarge,
-    Enlarged,
     FinishMove,
     Have,
-    Look,
     Move,
+    Weigh,
+)
+from tally.gang.coordinator.events import Dropped, ResizeAsked
+from tally.gang.gang import Size, move_and_index
+from tally.gang.known import (
+    Asked,
+    Enlarged,
+    Look,
     Moved,
-    Sized,
+    Sizing,
     State,
     Stop,
-    Weigh,
-    Without,
+    Weighed,
 )
 from tally.gang.rules import STOP_SECONDS
 
 pytestmark = pytest.mark.exact
 
 TICK_SECONDS = 0.2
+SMALL = Size("", 1, 32)
 
 
 @dataclass
@@ -61,6 +65,7 @@ class World:
     alive: dict[str, str] = field(default_factory=dict)  # worker by uid
     ordered: set[str] = field(default_factory=set)  # uids that were told to end
     stopping: bool = False
+    pays: Size = SMALL
     done: list[Action] = field(default_factory=list)
 
     def tell(self, one: Any) -> None:
@@ -95,8 +100,8 @@ class World:
         self.count += 1
         no = self.count % 3 == 0
         match action:
-            case Weigh(change, _, workers):
-                return Without(change, None if no else workers)
+            case Weigh(change, size):
+                return Weighed(None if no else Advised(size or self.pays), change, size)
             case Move(machine_type, workers):
                 if no:
                     return Moved(machine_type, workers, "refused")
@@ -127,8 +132,8 @@ class Conducting(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        asked = Asked(run_id="r", max_workers=3, queue_seconds=1.0, rebatches=True, weighs=True)
-        self.world = World(State(asked=asked, target=2))
+        asked = Asked(run_id="r", max_workers=3, queue_seconds=1.0, rebatches=True)
+        self.world = World(State(asked=asked, target=2, sizing=Sizing(batch_size=32)))
         self.world.start(2)
 
     index = st.integers(0, 9)
@@ -181,11 +186,13 @@ class Conducting(RuleBasedStateMachine):
     def ask(self, workers: int, machine_type: str) -> None:
         self.world.tell(ResizeAsked(workers, machine_type))
 
-    @rule(workers=st.integers(1, 3), batch_size=st.sampled_from([32, 64]))
-    def pay(self, workers: int, batch_size: int) -> None:
-        self.world.tell(Sized(self.world.state.kind, workers, batch_size))
+    @rule(workers=st.integers(1, 3), batch_size=st.sampled_from([32, 64]), here=st.booleans())
+    def pay(self, workers: int, batch_size: int, here: bool) -> None:
+        """Another size is the best from now on."""
+        self.world.pays = Size(self.world.state.kind if here else "n2", workers, batch_size)
+        self.world.tell(Weighed(Advised(self.world.pays)))
 
-    @rule(ticks=st.integers(1, 20), limit_seconds=st.sampled_from([LONG, LONG, LONG, 0.5, 0.0]))
+    @rule(ticks=st.integers(1, 30), limit_seconds=st.sampled_from([LONG, LONG, LONG, 0.5, 0.0]))
     def time_passes(self, ticks: int, limit_seconds: float) -> None:
         for _ in range(ticks):
             self.world.now += TICK_SECONDS

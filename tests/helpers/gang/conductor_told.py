@@ -1,20 +1,31 @@
 """What a training's conductor is told, made up, and the rules fed with it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from tally.gang import messages as say
 from tally.gang import rules
-from tally.gang.coordinator.events import Formed, Observation, Observed
-from tally.gang.gang import WorkerChange
-from tally.gang.known import (
+from tally.gang.actions import (
     Action,
+    Write,
+)
+from tally.gang.coordinator.events import Formed, Observation, Observed
+from tally.gang.gang import Size, WorkerChange
+from tally.gang.known import (
     Asked,
     State,
-    Write,
 )
 
 NOW, LONG = 100.0, 1e9
 MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Advised:
+    """What the policy says."""
+
+    size: Size
+    reason: str = "it pays"
 
 
 def training(workers: int = 2, *, trained: bool = True, **asked: Any) -> State:
