@@ -55,13 +55,14 @@ def look(state: State, now_seconds: float) -> Outcome:
     if sizing is None:
         return state, []
     ordered = sizing.ordered_seconds
-    late = ordered is not None and now_seconds > ordered + PENDING_SECONDS
-    if late and sizing.now is not None and state.running < state.target:
+    if state.running >= state.target:  # all that were asked for came: who dies later is replaced
+        sizing = replace(sizing, ordered_seconds=None)
+    elif ordered is not None and sizing.now and now_seconds > ordered + PENDING_SECONDS:
         return _given_up(state, sizing, sizing.now)
     if now_seconds < sizing.next_seconds:
-        return state, []
-    state = replace(state, sizing=replace(sizing, next_seconds=now_seconds + WEIGH_SECONDS))
-    return state, [] if sizing.now is None else [Weigh()]
+        return replace(state, sizing=sizing), []
+    sizing = replace(sizing, next_seconds=now_seconds + WEIGH_SECONDS)
+    return replace(state, sizing=sizing), [] if sizing.now is None else [Weigh()]
 
 
 def weighed(state: State, now_seconds: float, told: Weighed) -> Outcome:

@@ -117,6 +117,13 @@ def test_who_has_no_place_is_given_up_after_a_while_and_once() -> None:
     assert actions[-1] == Have(2)
 
 
+def test_who_dies_long_after_a_change_is_replaced_and_not_given_up() -> None:
+    grow = Weighed(Advised(LARGER))
+    state, _ = told(choosing(), grow, grow, started("2"), Look(LONG))
+    _, actions = told(state, ended("2"), Look(LONG), at=NOW + PENDING_SECONDS + 0.1)
+    assert Have(3) in actions and actions[-1] == Weigh()
+
+
 def test_the_last_worker_that_was_taken_away_is_replaced_where_that_pays() -> None:
     evicted = ended("1", cause="eviction", reason="Evicted")
     alone = Size("", 1, 32)
