@@ -168,9 +168,13 @@ class Conducting(RuleBasedStateMachine):
         reason = {"cause": "unschedulable", "reason": "no node"}
         self.world.tell(pending(str(index), **reason))
 
-    @rule(fresh=st.booleans(), step=st.booleans())
-    def form(self, fresh: bool, step: bool) -> None:
-        workers = sorted(set(self.world.state.alive.values()))
+    @rule(fresh=st.booleans(), step=st.booleans(), newest=st.booleans())
+    def form(self, fresh: bool, step: bool, newest: bool) -> None:
+        """Who runs trains together; those of former moves too, until they are no longer needed."""
+        for uid, worker in self.world.alive.items():
+            self.world.tell(started(worker, uid))
+        names = set(self.world.alive.values())
+        workers = sorted(w for w in names if self.world.state.wanted([w]) or not newest)
         if workers:
             self.world.tell(formed(*workers, fresh=fresh))
         if workers and step:
@@ -192,7 +196,10 @@ class Conducting(RuleBasedStateMachine):
         self.world.pays = Size(self.world.state.kind if here else "n2", workers, batch_size)
         self.world.tell(Weighed(Advised(self.world.pays)))
 
-    @rule(ticks=st.integers(1, 30), limit_seconds=st.sampled_from([LONG, LONG, LONG, 0.5, 0.0]))
+    @rule(
+        ticks=st.sampled_from([1, 5, 25, 160]),
+        limit_seconds=st.sampled_from([LONG, LONG, LONG, 0.5, 0.0]),
+    )
     def time_passes(self, ticks: int, limit_seconds: float) -> None:
         for _ in range(ticks):
             self.world.now += TICK_SECONDS
