@@ -160,7 +160,7 @@ class Spec(BaseModel):
     )
     promote_margin: float = _parameter(
         0.0,
-        "test accuracy by which a candidate has to be better, beyond chance",
+        "by how much a candidate has to be better, beyond chance: of a share, 0.01 is a point",
         "share",
         ge=0,
         le=1,

@@ -90,19 +90,19 @@ def quote(
     again: Annotated[
         bool, typer.Option("--again", envvar="AGAIN", help="measure anew what is known already")
     ] = False,
-    accuracy: Annotated[
+    past: Annotated[
         bool, typer.Option("--accuracy", envvar="ACCURACY", help="how far past quotes were off")
     ] = False,
 ) -> None:
     """What a run would take and cost, at every size, and what would change that."""
-    from tally.reports.quote_text import accuracy_table, quote_table
+    from tally.reports.quote_text import quote_table, scores_table
     from tally.runs import quotes
     from tally.runs.kubeflow.settings import on_cluster
 
-    if accuracy:
+    if past:
         from tally.costing.ledger import open_ledger
 
-        document, shown = quotes.accuracy(open_ledger()), accuracy_table
+        document, shown = quotes.past(open_ledger()), scores_table
     elif not pipeline:
         raise SpecError("quote: expected a pipeline or --accuracy, got neither; pass PIPELINE=cnn")
     elif on_cluster(engine):
@@ -150,7 +150,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="where to write the page")] = None,
     engine: EngineOption = "",
 ) -> None:
-    """Write one self-contained HTML page: learning curve, money, confusion matrix, throughput."""
+    """Write one self-contained HTML page: learning curve, money, the evaluation, throughput."""
     from tally.runs.engines import engine_with
 
     print(engine_with(engine, run).report(run, out))

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tally.costing.accuracy import Score
 from tally.costing.bill import Bill
 from tally.costing.plan import Plan
 from tally.costing.quote import Range, Row
 from tally.costing.quotes import Quote
+from tally.costing.scores import Score
 from tally.costing.sensitivity import WhatIf
 
 SCHEMA = 1

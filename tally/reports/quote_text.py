@@ -116,7 +116,7 @@ def against(quote: Quote, bill: Bill) -> str:
     )
 
 
-def accuracy_table(document: Document) -> Group:
+def scores_table(document: Document) -> Group:
     """How far quotes were off: over all runs, by what their step times were known by, and each."""
     if document["all"] is None:
         return Group(Text("no run that was quoted has ended yet; try `make submit PIPELINE=cnn`"))

@@ -6,9 +6,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tally import clock, limits
-from tally.costing.accuracy import summarise
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.quotation import Quotation
+from tally.costing.scores import summarise
 from tally.data import registry as datasets
 from tally.machines.catalogue import load
 from tally.runs import pipelines
@@ -94,7 +94,7 @@ def of_cluster(name: str, settings: Mapping[str, str]) -> Quotation | None:
     return quoting_cluster.there(load(), asked, {})
 
 
-def accuracy(ledger: Ledger) -> dict[str, Any]:
+def past(ledger: Ledger) -> dict[str, Any]:
     """How far quotes were off, over all runs that have succeeded."""
     found = scores(ledger)
     summed = summarise(found)

@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 
-from tally.costing.accuracy import Score
 from tally.costing.ledger import Ledger
 from tally.costing.overheads import PastRun
 from tally.costing.quotation import score
+from tally.costing.scores import Score
 
 LOOKED_AT = 24  # the newest runs
 _SHARED = 0.03  # of the wall clock: a run whose machine was another's too tells nothing

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from tally.baselines import registry as baselines
 from tally.costing import overheads
-from tally.costing.accuracy import width as width_of
 from tally.costing.ledger import Ledger
 from tally.costing.overheads import PastRun
 from tally.costing.pace import Pace
@@ -16,6 +15,7 @@ from tally.costing.picking import pick
 from tally.costing.plan import LOCAL
 from tally.costing.quotation import Quotation
 from tally.costing.quote import Candidate, Others, Range, Row, exactly, price, total
+from tally.costing.scores import width as width_of
 from tally.costing.sensitivity import what_ifs
 from tally.data.format import Dataset
 from tally.machines import throughput as listed

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from tally.costing.accuracy import NARROWEST, Score, summarise, width
 from tally.costing.quote import Range
+from tally.costing.scores import NARROWEST, Score, summarise, width
 
 TENTH = Range(9, 10, 11)
 

@@ -8,7 +8,7 @@ from test_text import printed
 from helpers.reports.records import record, whole
 from tally.costing.quotes import Quote
 from tally.reports.artifacts import bill_html, quote_html
-from tally.reports.quote_text import accuracy_table, against, between, quote_table, span
+from tally.reports.quote_text import against, between, quote_table, scores_table, span
 from tally.reports.report import report_html
 
 
@@ -91,8 +91,8 @@ def test_a_bill_is_told_against_its_quote() -> None:
 
 
 def test_accuracy_without_runs_says_what_to_do() -> None:
-    assert "make submit" in printed(accuracy_table({"all": None, "by_basis": {}, "runs": []}))
+    assert "make submit" in printed(scores_table({"all": None, "by_basis": {}, "runs": []}))
     one = {"runs": 3, "error_seconds": 0.05, "error_usd": 0.06, "cover_seconds": 2 / 3,
            "cover_usd": 1.0, "median_half_width": 0.1}  # fmt: skip
-    text = printed(accuracy_table({"all": one, "by_basis": {"measured": one}, "runs": []}))
+    text = printed(scores_table({"all": one, "by_basis": {"measured": one}, "runs": []}))
     assert "5.0 %" in text and "6.0 %" in text and "66.7 %" in text and "± 10.0 %" in text

@@ -62,7 +62,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
+class Summary:
     """Over many scores; errors are means of absolute ones, covers shares that were inside."""
 
     runs: int
@@ -73,11 +73,11 @@ class Accuracy:
     median_half_width: float
 
 
-def summarise(scores: Sequence[Score]) -> Accuracy | None:
+def summarise(scores: Sequence[Score]) -> Summary | None:
     """What there is to say of these; None of none."""
     if not scores:
         return None
-    return Accuracy(
+    return Summary(
         runs=len(scores),
         error_usd=statistics.fmean(abs(one.error_usd) for one in scores),
         error_seconds=statistics.fmean(abs(one.error_seconds) for one in scores),
