@@ -10,6 +10,7 @@ from tally import userfile
 from tally.data.format import Meta
 from tally.errors import DataError, SpecError
 from tally.models.flops import ModelCost
+from tally.tasks import registry
 
 if TYPE_CHECKING:
     import keras
@@ -103,7 +104,7 @@ def _packaged(name: str) -> ModuleType:
 
 
 def _check_shapes(name: str, model: "keras.Model", meta: Meta) -> None:
-    """Refuse a user's model that does not fit the dataset's input and number of classes."""
+    """Refuse a user's model that does not fit the dataset's input and what its task answers."""
     found, wanted = model.input_shape, (None, *meta.input_shape)
     one = isinstance(found, tuple) and len(found) == len(wanted)
     if not one or any(a is not None and a != b for a, b in zip(found, wanted, strict=True)):
@@ -111,9 +112,9 @@ def _check_shapes(name: str, model: "keras.Model", meta: Meta) -> None:
             f"{name}: expected a model with one input of shape {wanted}, that of dataset "
             f"{meta.name}, got {found}; change keras.Input to {meta.input_shape}"
         )
-    classes = len(meta.class_names)
-    if model.output_shape != (None, classes):
+    units = registry.named(meta.task).head(meta.facts).units
+    if model.output_shape != (None, units):
         raise DataError(
-            f"{name}: expected a model whose output has shape {(None, classes)}, the classes of "
-            f"dataset {meta.name}, got {model.output_shape}; end it with Dense({classes})"
+            f"{name}: expected a model whose output has shape {(None, units)}, for {meta.task} of "
+            f"dataset {meta.name}, got {model.output_shape}; end it with Dense({units})"
         )

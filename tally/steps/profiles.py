@@ -21,6 +21,7 @@ from tally.gang.messages import WorkerConfig
 from tally.spec import Spec
 from tally.steps.candidates import judged
 from tally.steps.recorder import node_id
+from tally.tasks import registry
 from tally.userfile import is_user_file
 
 PROFILE_SECONDS = 19.0  # for all of it; a quote takes 20 s at most
@@ -50,7 +51,7 @@ class Training:
                 "kind": meta.kind,
                 "shape": meta.input_shape,
                 "dtype": str(meta.input_dtype),
-                "classes": len(meta.class_names),
+                "classes": registry.named(meta.task).head(meta.facts).units,
                 "vocabulary": len(meta.vocabulary or ()),
                 "batch_size": spec.batch_size,
                 "virtual_shards": spec.virtual_shards if self.gang else 0,
