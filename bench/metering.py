@@ -34,6 +34,7 @@ from tally.data.format import open_dataset
 from tally.gang import messages as say
 from tally.gang.coordinator.events import Told
 from tally.gang.coordinator.server import Coordinator
+from tally.runcontext import RunContext
 from tally.spec import Spec
 from tally.steps.recorder import HEARTBEAT_SECONDS, Recorder, local_usage
 
@@ -134,7 +135,7 @@ def metered_window(
     """Examples a second, and the worker's CPU seconds meanwhile."""
     before = psutil.Process(pid).cpu_times()
     row = local_usage(
-        step="train", worker="0", pid=pid, container="worker", phase="work",
+        RunContext.read(), step="train", worker="0", pid=pid, container="worker", phase="work",
         start=clock.now_microseconds(), cores=2.0,
     )  # fmt: skip
     recorder.open(row, pid)

@@ -95,5 +95,5 @@ def prepare(
         "start": start,
     }
     prepared = run(pipeline, values)
-    leave_dataset(dataset_folder, prepared.folder, prepared.facts)
+    leave_dataset(prepared.run, dataset_folder, prepared.folder, prepared.facts)
     return prepared.spec

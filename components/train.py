@@ -21,6 +21,6 @@ def train(
     from tally.steps.train import run
 
     trained = run(dataset_folder.path, spec, plan)
-    leave_model(model, trained.folder, trained.facts)
+    leave_model(trained.run, model, trained.folder, trained.facts)
     for name, value in trained.facts.items():
         metrics.log_metric(name, value)

@@ -22,12 +22,12 @@ from tally.errors import check_schema
 SCHEMA = 1
 
 
-def write(folder: Path, step: str, event: str, **fields: Any) -> None:
+def write(folder: Path, attempt: int, step: str, event: str, **fields: Any) -> None:
     """Append one event to the run in `folder`; one write call, so that lines never mix."""
     row = {
         "schema": SCHEMA,
         "at_microseconds": clock.now_microseconds(),
-        "attempt": int(os.environ.get("TALLY_ATTEMPT", "1")),
+        "attempt": attempt,
         "step": step,
         "event": event,
         **fields,

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -14,13 +14,13 @@ from typing import IO
 from tally.errors import RunError, SpecError
 
 
-def home_path() -> Path:
+def home_path(environment: Mapping[str, str] = os.environ) -> Path:
     """$TALLY_HOME, else ~/.tally, whether it is there or not.
 
     Raises:
         RuntimeError: there is neither, as this user has no home.
     """
-    return Path(os.environ.get("TALLY_HOME") or Path.home() / ".tally").absolute()
+    return Path(environment.get("TALLY_HOME") or Path.home() / ".tally").absolute()
 
 
 def home() -> Path:

@@ -1,6 +1,6 @@
 """The process that drives Kubeflow Pipelines' local runner for one attempt of one run.
 
-`python -m tally.runs.engine RUN_FOLDER`, started by submit as the leader of a session of its own:
+`python -m tally.runs.engine`, started by submit as the leader of a session of its own:
 every step and worker is in its process group, so that submit ends them with one signal.
 """
 
@@ -9,24 +9,23 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
 
 from tally import clock, lifeline
+from tally.runcontext import RunContext
 
 
-def main(folder: Path) -> int:
-    """Run the pipeline that run.json in `folder` names; the exit code says whether it succeeded."""
-    submit_pid = int(os.environ["TALLY_SUBMIT_PID"])
-    alone = threading.Event()
-    lifeline.when_gone(submit_pid, lambda: _end_alone(os.environ["TALLY_RUN_ID"], alone))
-    asked = json.loads((folder / "run.json").read_text())
+def main() -> int:
+    """Run the pipeline that the run's run.json names; the exit code says whether it succeeded."""
+    run, alone = RunContext.read(), threading.Event()
+    lifeline.when_gone(run.submit_pid, lambda: _end_alone(run, alone))
+    asked = json.loads((run.folder / "run.json").read_text())
 
     from kfp import local
 
     from tally.runs import pipelines
 
     pipeline = pipelines.load(asked["pipeline"])
-    root = folder / "kfp" / f"attempt-{os.environ['TALLY_ATTEMPT']}"
+    root = run.folder / "kfp" / f"attempt-{run.attempt}"
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
     try:
         pipeline(**asked["spec"])
@@ -38,16 +37,16 @@ def main(folder: Path) -> int:
     return 0
 
 
-def _end_alone(run_id: str, alone: threading.Event) -> None:
+def _end_alone(run: RunContext, alone: threading.Event) -> None:
     """Submit was killed: end the steps, close their usage, say so in the ledger, end."""
     from tally.costing.ledger import open_ledger
 
     alone.set()
     lifeline.end_group(os.getpgrp())
     ledger = open_ledger()
-    ledger.close_open_rows(run_id, int(os.environ["TALLY_ATTEMPT"]))
+    ledger.close_open_rows(run.run_id, run.attempt)
     ledger.update_run(
-        run_id,
+        run.run_id,
         state="interrupted",
         owner="",
         ended_at_microseconds=clock.now_microseconds(),
@@ -57,4 +56,4 @@ def _end_alone(run_id: str, alone: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main())

@@ -23,6 +23,7 @@ from tally.costing.runs import RunRecord, State
 from tally.errors import RunError, SpecError
 from tally.machines.catalogue import MachineType, machine
 from tally.reports.quote_text import between
+from tally.runcontext import RunContext
 from tally.runs import limited, pipelines, quotes
 from tally.runs.checking import check_here
 from tally.runs.consent import Consent
@@ -132,8 +133,7 @@ def cancel(run: RunRecord) -> None:
         raise SpecError(
             f"run {run.id}: expected one that is running, got {run.state}; see `make runs`"
         )
-    os.environ["TALLY_ATTEMPT"] = str(run.attempt)
-    events.write(storage.run_folder(run.id), "submit", "cancel")
+    events.write(storage.run_folder(run.id), run.attempt, "submit", "cancel")
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + CANCEL_SECONDS
     while living_owner(run.owner) is not None:
@@ -191,20 +191,15 @@ def _attempt(
 ) -> Ended:
     """The next life of a run, from its first process to its bill."""
     run = replace(last, state="running", owner=owner(), attempt=last.attempt + 1)
-    os.environ.update(
-        TALLY_RUN_ID=run.id,
-        TALLY_PIPELINE=run.pipeline,
-        TALLY_ATTEMPT=str(run.attempt),
-        TALLY_SUBMIT_PID=str(os.getpid()),
-        TALLY_HOME=str(storage.home()),
-        TALLY_CLOCK_OFFSET_MICROSECONDS=str(clock.OFFSET_MICROSECONDS),
+    pid = os.getpid()
+    whose = RunContext(
+        run_id=run.id, pipeline=run.pipeline, attempt=run.attempt, folder=folder, submit_pid=pid
     )
     before_usd = float(ledger.bill(run.id).total_usd) if run.attempt > 1 else 0.0
     ledger.put_run(run)
     recorder = Recorder()
-    pid = os.getpid()
     row = local_usage(
-        step="submit", worker="", pid=pid, container="submit", cores=0.0,
+        whose, step="submit", worker="", pid=pid, container="submit", cores=0.0,
         phase="startup" if run.attempt == 1 else "restart", start=started_microseconds(pid),
     )  # fmt: skip
     recorder.open(row, pid)
@@ -217,8 +212,8 @@ def _attempt(
         soft_wrap=True,
     )
     price = Price(machine_usd + run.value_of_hour_usd, row.start_microseconds, before_usd)
-    failures = _watch(folder, received, display(console, price), lock)
-    state, error, code = _outcome(folder, received, failures)
+    failures = _watch(whose, received, display(console, price), lock)
+    state, error, code = _outcome(whose, received, failures)
     recorder.close(row, clock.now_microseconds())
     recorder.stop()
     ledger.close_open_rows(run.id)
@@ -242,12 +237,12 @@ def _quoted(ledger: Ledger, run_id: str) -> str:
     return f", quote {between(quote.low_usd, quote.high_usd)}{budget}"
 
 
-def _watch(folder: Path, received: list[int], shown: Display, lock: int) -> list[dict[str, Any]]:
+def _watch(run: RunContext, received: list[int], shown: Display, lock: int) -> list[dict[str, Any]]:
     """Drive the engine to its end, or end it on a signal; the `failed` events of its steps."""
-    tail = Tail(folder)
+    tail = Tail(run.folder)
     failures: list[dict[str, Any]] = []
     unfinished: list[str] = []
-    engine = _start_engine(folder, lock)
+    engine = _start_engine(run, lock)
 
     def look() -> None:
         for event in tail.new():
@@ -284,17 +279,18 @@ def _watch(folder: Path, received: list[int], shown: Display, lock: int) -> list
     return failures
 
 
-def _start_engine(folder: Path, lock: int) -> subprocess.Popen[bytes]:
+def _start_engine(run: RunContext, lock: int) -> subprocess.Popen[bytes]:
     """Kubeflow Pipelines' local runner in a session of its own, writing to the run's log.
 
     It holds the run's lock with submit: should submit be killed, nobody resumes the run before
     the engine has ended it.
     """
-    log = folder / "logs" / "engine.log"
+    log = run.folder / "logs" / "engine.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "tally.runs.engine", str(folder)],
+            [sys.executable, "-m", "tally.runs.engine"],
+            env={**os.environ, **run.environment()},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -304,13 +300,12 @@ def _start_engine(folder: Path, lock: int) -> subprocess.Popen[bytes]:
 
 
 def _outcome(
-    folder: Path, received: list[int], failures: list[dict[str, Any]]
+    run: RunContext, received: list[int], failures: list[dict[str, Any]]
 ) -> tuple[State, str, int]:
     if received:
-        attempt = int(os.environ["TALLY_ATTEMPT"])
         asked = any(
-            event["event"] == "cancel" and event["attempt"] == attempt
-            for event in events.read(folder)
+            event["event"] == "cancel" and event["attempt"] == run.attempt
+            for event in events.read(run.folder)
         )
         if asked:
             return "cancelled", "cancelled by `tally cancel`", INTERRUPTED

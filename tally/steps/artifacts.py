@@ -7,7 +7,6 @@ already, the few words that find it there.
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,23 @@ from typing import Any
 from tally.data import copies, registry
 from tally.data.format import DESCRIPTION
 from tally.errors import DataError, check_schema
+from tally.runcontext import RunContext
 from tally.storage import CloudPath, atomic_file, location
 
 SCHEMA = 1
 
 
-def leave_dataset(artifact: Any, folder: Path, facts: dict[str, Any]) -> None:
+def leave_dataset(run: RunContext, artifact: Any, folder: Path, facts: dict[str, Any]) -> None:
     """Make the output artifact lead to a dataset folder.
 
     Args:
+        run: whose.
         artifact: KFP's Dataset.
         folder: that prepare made.
         facts: what there is to know of it, its fingerprint among them.
     """
     artifact.metadata.update(facts)
-    if not _in_pod():
+    if not run.on_cluster:
         artifact.uri = str(folder)
         return
     words = {"schema": SCHEMA, "name": folder.name, "fingerprint": facts["fingerprint"]}
@@ -38,10 +39,10 @@ def leave_dataset(artifact: Any, folder: Path, facts: dict[str, Any]) -> None:
         file.write(json.dumps(words).encode())
 
 
-def leave_model(artifact: Any, folder: Path, facts: dict[str, Any]) -> None:
+def leave_model(run: RunContext, artifact: Any, folder: Path, facts: dict[str, Any]) -> None:
     """Make the output artifact lead to, or be, a model folder."""
     artifact.metadata.update(facts)
-    if not _in_pod():
+    if not run.on_cluster:
         artifact.uri = str(folder)
         return
     shutil.copytree(folder, artifact.path, dirs_exist_ok=True)
@@ -74,8 +75,3 @@ def dataset_folder(path: str) -> Path:
             "bucket or a volume that all steps have"
         )
     return folder
-
-
-def _in_pod() -> bool:
-    """As `step` knows it: there is no submit."""
-    return not os.environ.get("TALLY_SUBMIT_PID")

@@ -6,6 +6,7 @@ import sys
 
 from tally import content
 from tally.errors import SpecError
+from tally.runcontext import RunContext
 
 _OUTBOX_SECONDS = 5.0
 
@@ -36,7 +37,7 @@ def _tell_meter(name: str, failed: dict[str, object]) -> None:
         return
     from tally.steps.outbox import Outbox
 
-    outbox = Outbox(os.environ["TALLY_RUN_ID"])
+    outbox = Outbox(RunContext.read().run_id)
     outbox.happened("failed", name, failed)
     if missing := outbox.close(_OUTBOX_SECONDS):
         print(missing, file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ from tally.compression.recipe import parse_all
 from tally.data import registry
 from tally.data.format import open_dataset
 from tally.models import registry as models
+from tally.runcontext import RunContext
 from tally.spec import validate
 from tally.steps.new_data import KEY, nothing_new
 from tally.steps.step import Step, step
@@ -18,25 +19,27 @@ from tally.steps.step import Step, step
 
 @dataclass(frozen=True)
 class Prepared:
-    """A dataset folder, what there is to know of it, and the validated spec."""
+    """A run's dataset folder, what there is to know of it, and the validated spec."""
 
+    run: RunContext
     folder: Path
     facts: dict[str, Any]
     spec: dict[str, Any]
 
 
-def run(pipeline: str, values: Mapping[str, Any]) -> Prepared:
+def run(pipeline: str, values: Mapping[str, Any], whose: RunContext | None = None) -> Prepared:
     """The prepare step.
 
     Args:
         pipeline: its name, for errors.
         values: all parameters of the run.
+        whose: the run, where that is known already.
 
     Raises:
         SystemExit: bad parameters, a source that cannot be read, a dataset that the model cannot
             take; told in the run's events.
     """
-    with step("prepare") as here:
+    with step("prepare", run=whose) as here:
         spec = validate(f"pipelines/{pipeline}", values)
         parse_all(spec.candidates)
         folder, reused = registry.prepare(spec, progress=_progress(here))
@@ -62,7 +65,7 @@ def run(pipeline: str, values: Mapping[str, Any]) -> Prepared:
             here.decided("nothing_new", message=why)
         total = sum(counts.values())
         here.event("progress", done=total, total=total, unit="examples", **facts)
-    return Prepared(folder, facts, validated)
+    return Prepared(here.run, folder, facts, validated)
 
 
 def _progress(here: Step) -> Callable[[int, int], None]:

@@ -158,7 +158,7 @@ def _sample(dataset: Dataset) -> tuple[Array, Array]:
 
 def _spent_usd(here: Step) -> float | None:
     """What the run cost so far; None where that is not known here: the bill says it."""
-    if here.in_pod:
+    if here.run.on_cluster:
         return None
     from tally.costing.ledger import open_ledger
 

@@ -16,6 +16,7 @@ import psutil
 from tally import clock, lifeline
 from tally.costing.usage import Phase, Usage
 from tally.machines.catalogue import machine
+from tally.runcontext import RunContext
 
 HEARTBEAT_SECONDS = 2.0
 
@@ -60,11 +61,13 @@ def peak_bytes(pid: int) -> int:
 
 
 def local_usage(
-    *, step: str, worker: str, pid: int, container: str, phase: Phase, start: int, cores: float
-) -> Usage:
-    """A row of this run on this machine, open, at today's price.
+    run: RunContext, *, step: str, worker: str, pid: int, container: str, phase: Phase, start: int,
+    cores: float,
+) -> Usage:  # fmt: skip
+    """A row of a run on this machine, open, at today's price.
 
     Args:
+        run: whose.
         step: the step's name.
         worker: its name in the step, "" for the step's own process.
         pid: the process.
@@ -75,9 +78,9 @@ def local_usage(
     """
     here = machine("local")
     return Usage(
-        run_id=os.environ["TALLY_RUN_ID"],
-        pipeline=os.environ["TALLY_PIPELINE"],
-        attempt=int(os.environ["TALLY_ATTEMPT"]),
+        run_id=run.run_id,
+        pipeline=run.pipeline,
+        attempt=run.attempt,
         step=step,
         worker=worker,
         pod_uid=f"{os.uname().nodename}:{pid}:{boot_id()}",

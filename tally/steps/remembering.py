@@ -38,7 +38,7 @@ def remember(here: Step, spec: Spec, dataset: Dataset, finished: Finished) -> No
         seconds=finished.seconds,
         examples=finished.examples_trained,
     )
-    if not here.in_pod:
+    if not here.run.on_cluster:
         open_ledger().put_profiles([found])
     here.event(
         "profile",

@@ -1,15 +1,9 @@
 """What every step does around its work: its log, its events, its usage, its end.
 
-A step knows its run from the environment that submit gives it:
-
-    TALLY_RUN_ID, TALLY_PIPELINE, TALLY_ATTEMPT     whose it is
-    TALLY_SUBMIT_PID                                the process that it must not outlive
-    TALLY_CLOCK_OFFSET_MICROSECONDS                 the run's clock
-
-In a pod there is no submit: log and events are what the pod writes, the attempt is what the store
-says of TALLY_POD_UID where it matters, else what TALLY_ARGO_NODE counts. TALLY_METER_URL there is
-the meter that hears of them too (outbox.py); what the pod used it sees by itself. The user's own
-files come in TALLY_USER_FILES.
+A step knows its run from its environment (runcontext.py). In a pod there is no submit: log and
+events are what the pod writes, the attempt is what the store says of the pod's uid where that
+matters, else what Argo counts. Where TALLY_METER_URL names a meter, that hears of them too
+(outbox.py); what the pod used it sees by itself. The user's own files come in TALLY_USER_FILES.
 Where the store's server is left open, the first of TALLY_STORE_ENDPOINTS with an address is taken.
 """
 
@@ -18,12 +12,11 @@ import functools
 import json
 import logging
 import os
-import re
 import signal
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -34,6 +27,7 @@ from tally.costing.documents import finite
 from tally.costing.quotes import RunEvent
 from tally.costing.usage import Phase
 from tally.errors import RunError, TallyError
+from tally.runcontext import RunContext
 from tally.steps.recorder import Recorder, local_usage, started_microseconds
 
 if TYPE_CHECKING:
@@ -51,17 +45,29 @@ class Step:
     """A step at work."""
 
     name: str
-    run_id: str
-    attempt: int
-    folder: Path
+    run: RunContext
     recorder: Recorder
-    in_pod: bool = False
     outbox: "Outbox | None" = None
+
+    @property
+    def run_id(self) -> str:
+        """The run's."""
+        return self.run.run_id
 
     @property
     def pipeline(self) -> str:
         """The run's."""
-        return os.environ.get("TALLY_PIPELINE", "train")
+        return self.run.pipeline
+
+    @property
+    def attempt(self) -> int:
+        """Which life of it this is."""
+        return self.run.attempt
+
+    @property
+    def folder(self) -> Path:
+        """The run's on this machine."""
+        return self.run.folder
 
     @property
     def start_phase(self) -> Phase:
@@ -71,8 +77,8 @@ class Step:
     def event(self, event: str, **fields: Any) -> None:
         """Append to the run's events."""
         with storage.disk(self.folder):
-            events.write(self.folder, self.name, event, **fields)
-        if self.in_pod:
+            events.write(self.folder, self.attempt, self.name, event, **fields)
+        if self.run.on_cluster:
             print(json.dumps({"step": self.name, "event": event, **fields}), flush=True)
         if self.outbox is not None and event != "progress":
             self.outbox.happened(event, self.name, fields)
@@ -113,7 +119,13 @@ class Step:
 
 
 @contextlib.contextmanager
-def step(name: str, cores: float | None = None, *, counts_lives: bool = False) -> Iterator[Step]:
+def step(
+    name: str,
+    cores: float | None = None,
+    *,
+    counts_lives: bool = False,
+    run: RunContext | None = None,
+) -> Iterator[Step]:
     """Run a step's work inside this block.
 
     Args:
@@ -121,38 +133,33 @@ def step(name: str, cores: float | None = None, *, counts_lives: bool = False) -
         cores: held while it lasts; None for all of the machine, 0 where only its workers hold any.
         counts_lives: in a pod it goes on where another life of it ended: which one this is, the
             store knows (lives.py).
+        run: where that is known already, which life it is too; else as the environment says.
 
     Raises:
         SystemExit: the work failed or was ended; the reason is in the run's events.
     """
     for library in _CHATTY:
         logging.getLogger(library).setLevel(logging.WARNING)
-    run_id = os.environ["TALLY_RUN_ID"]
-    folder = storage.run_folder(run_id)
-    submit = os.environ.get("TALLY_SUBMIT_PID")
-    folder.mkdir(parents=True, exist_ok=True)
-    if submit:
-        _log_to(folder / "logs" / f"{name}.log")
+    untold, is_known = "", run is not None
+    run = run or RunContext.read()
+    storage.home()  # refused in one line where it cannot be written
+    run.folder.mkdir(parents=True, exist_ok=True)
+    if run.submit_pid:
+        _log_to(run.folder / "logs" / f"{name}.log")
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # submit passes on what a terminal sends
-    if submit:
-        lifeline.end_with(int(submit))
-    untold = ""
-    if "TALLY_ATTEMPT" not in os.environ:
-        first = attempt_of(os.environ.get("TALLY_ARGO_NODE", ""))
-        if counts_lives:
-            first, untold = _life(run_id, name, first)
-        os.environ["TALLY_ATTEMPT"] = str(first)
-    attempt = int(os.environ["TALLY_ATTEMPT"])
-    os.environ.setdefault("TALLY_PIPELINE", "train")
+    if run.submit_pid:
+        lifeline.end_with(run.submit_pid)
+    if counts_lives and not is_known:
+        run, untold = _life(run, name)
     recorder = Recorder()
-    outbox = None if submit else _outbox(run_id)
-    here = Step(name, run_id, attempt, folder, recorder, in_pod=not submit, outbox=outbox)
+    outbox = _outbox(run.run_id) if run.on_cluster else None
+    here = Step(name, run, recorder, outbox)
     held = float(os.cpu_count() or 1) if cores is None else cores
     pid, begun = os.getpid(), clock.now_microseconds()
     started = min(started_microseconds(pid), begun)
     own = functools.partial(
-        local_usage, step=name, worker="", pid=pid, container="step", cores=held
+        local_usage, run, step=name, worker="", pid=pid, container="step", cores=held
     )
     start_up = own(phase=here.start_phase, start=started)
     work = own(phase="work", start=begun)
@@ -174,7 +181,8 @@ def step(name: str, cores: float | None = None, *, counts_lives: bool = False) -
         code = _failed(here, str(error), error.exit_code)
     except BaseException as error:
         traceback.print_exc()
-        remedy = f"see `make logs RUN={run_id} STEP={name}`" if submit else "see its pod's log"
+        logs = f"see `make logs RUN={run.run_id} STEP={name}`"
+        remedy = "see its pod's log" if run.on_cluster else logs
         code = _failed(here, f"{name}: {type(error).__name__}: {error}; {remedy}", 1)
     finally:
         recorder.close(work, clock.now_microseconds())
@@ -189,27 +197,18 @@ def step(name: str, cores: float | None = None, *, counts_lives: bool = False) -
         sys.exit(code)
 
 
-def _life(run_id: str, name: str, first: int) -> tuple[int, str]:
-    """Which life of the step this pod is, and what went wrong in finding out."""
-    uid = os.environ.get("TALLY_POD_UID")
-    if not uid or not os.environ.get("TALLY_STORE"):
-        return first, ""
+def _life(run: RunContext, name: str) -> tuple[RunContext, str]:
+    """The run with the life of the step that this pod is, and what went wrong in finding out."""
+    if not run.pod_uid or not os.environ.get("TALLY_STORE"):
+        return run, ""
     from tally.steps import lives
 
     try:
         endpoints.use_first_there()
-        return lives.count(run_id, name, uid), ""
+        return replace(run, attempt=lives.count(run.run_id, name, run.pod_uid)), ""
     except (TallyError, OSError) as error:
-        return first, f"which life of {name} this is was not found ({error}); it counts as {first}"
-
-
-def attempt_of(argo_node: str) -> int:
-    """Which life of a step its Argo node is: 1, and one more for each time it was begun anew.
-
-    Args:
-        argo_node: as Argo names it, "cnn-x(0).root(0).exit-handler-1(0).train(0).executor(1)".
-    """
-    return 1 + sum(int(count) for count in re.findall(r"\((\d+)\)", argo_node))
+        why = f"which life of {name} this is was not found ({error})"
+        return run, f"{why}; it counts as {run.attempt}"
 
 
 def _outbox(run_id: str) -> "Outbox | None":

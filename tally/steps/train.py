@@ -26,6 +26,7 @@ from tally.kube.here import is_here
 from tally.learning import checkpoint, output, state
 from tally.learning.dataset_copy import COORDINATOR
 from tally.machines.catalogue import machine
+from tally.runcontext import RunContext
 from tally.spec import Spec, parse_settings
 from tally.steps import artifacts
 from tally.steps.conducting import conduct
@@ -41,14 +42,18 @@ from tally.steps.worker_size import worker_size
 
 @dataclass(frozen=True)
 class Trained:
-    """The folder with the model, and what there is to know of the training."""
+    """A run's folder with the model, and what there is to know of the training."""
 
+    run: RunContext
     folder: Path
     facts: dict[str, float]
 
 
 def run(
-    dataset_folder: str, spec: dict[str, Any], plan: Mapping[str, Any] | None = None
+    dataset_folder: str,
+    spec: dict[str, Any],
+    plan: Mapping[str, Any] | None = None,
+    whose: RunContext | None = None,
 ) -> Trained:
     """The train step.
 
@@ -56,11 +61,12 @@ def run(
         dataset_folder: from prepare.
         spec: the validated parameters.
         plan: from the plan step; without one the gang is as the parameters say.
+        whose: the run, where that is known already.
 
     Raises:
         SystemExit: training failed or was ended; told in the run's events.
     """
-    with step("train", cores=0, counts_lives=True) as here:
+    with step("train", cores=0, counts_lives=True, run=whose) as here:
         if why := passed(spec):
             return _nothing(here, why)
         asked = Spec.model_validate(spec)
@@ -77,7 +83,7 @@ def run(
         } | {f"train_{name}": value for name, value in finished.figures.items()}
         here.measured({}, examples_trained=finished.examples_trained)
         remember(here, asked, dataset, finished)
-    return Trained(here.folder / "model", facts)
+    return Trained(here.run, here.folder / "model", facts)
 
 
 def _nothing(here: Step, why: str) -> Trained:
@@ -85,7 +91,7 @@ def _nothing(here: Step, why: str) -> Trained:
     folder = here.folder / "model"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "nothing-new.txt").write_text(f"{why}\n")
-    return Trained(folder, {})
+    return Trained(here.run, folder, {})
 
 
 def planned(asked: Spec, plan: Plan) -> Spec:
@@ -163,7 +169,7 @@ def _with_pods(here: Step, asked: Spec, dataset: Dataset, plan: Plan | None) -> 
         inside.gang_here,
         run_id=here.run_id,
         step=here.name,
-        pipeline=os.environ["TALLY_PIPELINE"],
+        pipeline=here.pipeline,
         attempt=here.attempt,
         token=token,
         machine_type=asked.machine_type or None,
@@ -251,10 +257,11 @@ def main() -> None:
     """Prepare and train, in a pod that is a whole run."""
     from tally.steps import prepare
 
-    prepared = prepare.run("train", parse_settings(sys.argv[1:]))
+    whose = RunContext.read()
+    prepared = prepare.run("train", parse_settings(sys.argv[1:]), whose)
     record = RunRecord(
-        id=os.environ["TALLY_RUN_ID"],
-        pipeline=os.environ.setdefault("TALLY_PIPELINE", "train"),
+        id=whose.run_id,
+        pipeline=whose.pipeline,
         state="running",
         engine="cluster",
         team="",  # of this pod's own ledger, as its rows are
@@ -263,7 +270,7 @@ def main() -> None:
         value_of_hour_usd=machine("local").value_of_hour_usd,
     )
     open_ledger().put_run(record)  # for `tally resize` and the other commands in this pod
-    run(str(prepared.folder), prepared.spec)
+    run(str(prepared.folder), prepared.spec, whose=whose)
 
 
 if __name__ == "__main__":

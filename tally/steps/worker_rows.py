@@ -99,6 +99,7 @@ class WorkerRows:
 
     def _row(self, worker: str, pid: int, phase: Phase, start: int, generation: int) -> Usage:
         row = local_usage(
+            self._here.run,
             step=self._here.name,
             worker=worker,
             pid=pid,

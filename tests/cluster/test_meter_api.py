@@ -11,6 +11,7 @@ from helpers.cluster.conducting import conductor_pod
 from helpers.cluster.metering import MeterProcess, log_of_main, make_pod, step_pod, until_phase
 from helpers.cluster.objects import apply, path_of, until_true
 from helpers.cluster.training_pods import node_address
+from helpers.made_step import made_step
 from tally import clock
 from tally.costing.ledger import Ledger, open_ledger
 from tally.kube.cluster import Cluster
@@ -19,8 +20,6 @@ from tally.meterclient import MeterClient
 from tally.meterhttp import MeterRefused
 from tally.steps.outbox import Outbox
 from tally.steps.pod_rows import PodRows
-from tally.steps.recorder import Recorder
-from tally.steps.step import Step
 
 Make = Callable[..., Any]
 
@@ -224,13 +223,10 @@ def test_a_gangs_starts_over_are_restart_on_the_meters_bill(
     account(cluster, namespace, "runner")
     (tmp_path / "token").write_text(token(cluster, namespace, "runner"))
     made = spec(metered=True)
-    for name, value in {
-        "METER_URL": f"http://127.0.0.1:{meter.port}", "RUN_ID": made.run_id, "PIPELINE": "cnn",
-        "METER_TOKEN_FILE": str(tmp_path / "token"), "ATTEMPT": "1",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(f"TALLY_{name}", value)
+    monkeypatch.setenv("TALLY_METER_URL", f"http://127.0.0.1:{meter.port}")
+    monkeypatch.setenv("TALLY_METER_TOKEN_FILE", str(tmp_path / "token"))
     outbox = Outbox(made.run_id, pace_seconds=0.5)
-    here = Step("train", made.run_id, 1, tmp_path, Recorder(), in_pod=True, outbox=outbox)
+    here = made_step(tmp_path, outbox=outbox, run_id=made.run_id, pipeline="cnn", submit_pid=0)
     rows = PodRows(here, outbox)
     gang, told = gang_of(made, template())
     gang.start(2)

@@ -14,14 +14,13 @@ import pytest
 from helpers.cluster.objects import every, until_true
 from helpers.cluster.training_pods import BUCKET, Store, node_address
 from helpers.learning.made_training import TOKEN, config, pictures
+from helpers.made_step import made_step
 from tally.errors import RunError
 from tally.gang.messages import Finished
 from tally.kube.cluster import Cluster
 from tally.kube.gang import KubernetesGang
 from tally.learning.dataset_copy import COORDINATOR
 from tally.steps.conducting import conduct
-from tally.steps.recorder import Recorder
-from tally.steps.step import Step
 
 Make = Callable[..., Any]
 MIB = 1 << 20
@@ -64,7 +63,7 @@ def train(
     )  # fmt: skip
 
     def trained(workers: int, **changes: Any) -> Finished:
-        here = Step("train", run_id, 1, tmp_path, Recorder())
+        here = made_step(tmp_path, run_id=run_id)
         return conduct(
             here, given, workers, TOKEN,
             lambda address: KubernetesGang(

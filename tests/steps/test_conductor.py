@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from helpers.learning.made_training import TOKEN, config
+from helpers.made_step import made_step
 from tally.errors import RunError
 from tally.gang.coordinator.client import Member
 from tally.gang.coordinator.events import Generation
 from tally.gang.rules import FUTILE
 from tally.steps.conducting import conduct
-from tally.steps.recorder import Recorder
-from tally.steps.step import Step
 
 
 class Apart:
@@ -54,8 +53,7 @@ def test_workers_that_never_reach_each_other_end_the_run_with_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setenv("TALLY_RUN_ID", "r")
-    here = Step("train", "r", 1, tmp_path, Recorder())
+    here = made_step(tmp_path)
     given = config(tmp_path, tmp_path, max_workers=2, cores=1)
     gangs: list[Apart] = []
 

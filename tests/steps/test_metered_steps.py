@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.made_step import made_step
 from helpers.metered_runs import HOUR, NOON, SECOND, life, node, run
 from helpers.served_meter import Meter, served_meter, token_of
 from tally import clock
@@ -18,7 +19,6 @@ from tally.learning import checkpoint
 from tally.steps.lost_work import count_lost_work
 from tally.steps.outbox import Outbox
 from tally.steps.pod_rows import PodRows
-from tally.steps.recorder import Recorder
 from tally.steps.step import Step
 from tally.steps.worker_rows import WorkerRows, rows_of
 
@@ -44,9 +44,10 @@ def meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meter]:
 
 
 def step_of(folder: Path, attempt: int = 1) -> Step:
-    os.environ["TALLY_ATTEMPT"] = str(attempt)
     outbox = Outbox("run-a", pace_seconds=60)
-    return Step("train", "run-a", attempt, folder, Recorder(), in_pod=True, outbox=outbox)
+    return made_step(
+        folder, outbox=outbox, run_id="run-a", pipeline="cnn", attempt=attempt, submit_pid=0
+    )
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -161,7 +162,7 @@ def test_only_a_conductor_in_a_cluster_tells_of_pods(
     monkeypatch.setenv("TALLY_GANG", "local")
     assert isinstance(rows_of(here, 1), WorkerRows)
     monkeypatch.delenv("TALLY_GANG")
-    assert isinstance(rows_of(Step("train", "r", 1, tmp_path, Recorder()), 1), WorkerRows)
+    assert isinstance(rows_of(made_step(tmp_path), 1), WorkerRows)
 
 
 STEP = """

@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 
 from helpers.learning.made_training import TOKEN, config
+from helpers.made_step import made_step
 from tally.errors import RunError
 from tally.gang import messages as say
 from tally.gang.coordinator.client import Member
 from tally.gang.gang import WorkerChange
 from tally.gang.replacing import DEATHS
 from tally.steps.conducting import conduct
-from tally.steps.recorder import Recorder
-from tally.steps.step import Step
 
 MIB = 1 << 20
 
@@ -95,8 +94,7 @@ class Pods:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Conduct such a gang; the gang, and what came of it."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setenv("TALLY_RUN_ID", "r")
-    here = Step("train", "r", 1, tmp_path, Recorder())
+    here = made_step(tmp_path)
 
     def conducted(**memory: int) -> tuple[Pods, Any]:
         gangs: list[Pods] = []

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.made_signs import dataset_of
+from helpers.made_step import made_step
 from tally.compression import making
 from tally.compression.converter import Converter
 from tally.compression.recipe import parse_all
@@ -19,7 +20,6 @@ from tally.spec import Spec, validate
 from tally.steps import promoting
 from tally.steps.measuring import Measured, measure
 from tally.steps.promoting import Contest, promote
-from tally.steps.step import Step
 
 MODEL = "cnn-signs"
 
@@ -67,15 +67,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture
-def ask(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def ask(made: Made, tmp_path: Path):
     """Promote as a run's evaluate step does."""
-    monkeypatch.setenv("TALLY_PIPELINE", "cnn")
     (tmp_path / "weights.safetensors").write_bytes(b"w")
 
     def asking(
         run: str, measured: list[Measured], dataset: Dataset | None = None, **settings: str
     ) -> dict[str, Any]:
-        here = Step("evaluate", run, 1, tmp_path, None, in_pod=True)  # type: ignore[arg-type]
+        here = made_step(tmp_path, "evaluate", run_id=run, pipeline="cnn", submit_pid=0)
         asked = validate("cnn", settings) if settings else Spec()
         contest = Contest(asked, dataset or made.dataset, measured, {"schema": 2}, tmp_path)
         return promote(here, contest)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.made_step import context
 from tally import clock, lifeline
 from tally.costing.ledger import open_ledger
 from tally.steps.recorder import Recorder, local_usage, started_microseconds
@@ -17,15 +18,9 @@ BUSY += "data = bytearray(50_000_000); end = time.monotonic() + 1.0\n"
 BUSY += "while time.monotonic() < end: pass"
 
 
-@pytest.fixture(autouse=True)
-def run(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"RUN_ID": "r", "PIPELINE": "p", "ATTEMPT": "1"}.items():
-        monkeypatch.setenv(f"TALLY_{name}", value)
-
-
 def opened(recorder: Recorder, pid: int):
     row = local_usage(
-        step="train", worker="0", pid=pid, container="worker", phase="work",
+        context(Path()), step="train", worker="0", pid=pid, container="worker", phase="work",
         start=clock.now_microseconds(), cores=1.0,
     )  # fmt: skip
     return recorder.open(row, pid)

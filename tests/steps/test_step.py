@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tally.runcontext import attempt_of
 from tally.steps import lives
-from tally.steps.step import attempt_of
 
 
 @pytest.mark.parametrize(

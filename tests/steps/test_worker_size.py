@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from helpers.made_step import made_step
 from helpers.metered_runs import SECOND, life, pod, run
 from helpers.served_meter import Meter, served_meter, token_of
 from tally.kube.inside import sized_template
 from tally.kube.template import resources
 from tally.scaling.rightsizing import WORKER
 from tally.steps.outbox import Outbox
-from tally.steps.recorder import Recorder
 from tally.steps.step import Step
 from tally.steps.worker_size import worker_size
 
@@ -25,11 +25,11 @@ DAY = 86400 * SECOND
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Step]:
-    monkeypatch.setenv("TALLY_PIPELINE", "cnn")
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     (tmp_path / "token").write_text(token_of("team-a"))
     monkeypatch.setenv("TALLY_METER_TOKEN_FILE", str(tmp_path / "token"))
-    made = Step("train", "run-a", 1, tmp_path, Recorder(), in_pod=True, outbox=Outbox("run-a", 60))
+    outbox = Outbox("run-a", 60)
+    made = made_step(tmp_path, outbox=outbox, run_id="run-a", pipeline="cnn", submit_pid=0)
     yield made
     made.outbox.close(0)
 
