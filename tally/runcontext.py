@@ -2,10 +2,13 @@
 
     TALLY_RUN_ID, TALLY_PIPELINE, TALLY_ATTEMPT   whose it is
     TALLY_SUBMIT_PID                              of a run on this machine: what it must not outlive
-    TALLY_POD_UID, TALLY_ARGO_NODE                of a step's pod, which has no TALLY_ATTEMPT
+    TALLY_POD                                     of a run on a cluster: the step's own pod
+    TALLY_POD_UID, TALLY_ARGO_NODE                which life of the step that is
+    TALLY_GANG                                    local: in a pod, too, workers are processes
 
 `submit` says the first four to all processes of a run, a compiled pipeline what it knows to the
-pods of its steps.
+pods of its steps. What Kubernetes itself puts into every pod says nothing here: a notebook's has it
+too, and what is submitted there runs there.
 """
 
 import os
@@ -26,6 +29,7 @@ class RunContext:
         attempt: which life of the run, on a cluster of the step, from 1.
         folder: of the run on this machine; nothing has made it yet.
         submit_pid: the process that owns the run; 0 on a cluster, which has none.
+        in_pod: it is a step's pod on a cluster, and the step's workers are pods like it.
         pod_uid: of a pod whose attempt is only what Argo counted, "" elsewhere.
     """
 
@@ -34,6 +38,7 @@ class RunContext:
     attempt: int
     folder: Path
     submit_pid: int = 0
+    in_pod: bool = False
     pod_uid: str = ""
 
     @classmethod
@@ -44,12 +49,15 @@ class RunContext:
             KeyError: it is of no run.
         """
         run_id, attempt = environment["TALLY_RUN_ID"], environment.get("TALLY_ATTEMPT")
+        submit_pid = int(environment.get("TALLY_SUBMIT_PID") or 0)
+        with_pods = bool(environment.get("TALLY_POD")) and environment.get("TALLY_GANG") != "local"
         return cls(
             run_id=run_id,
             pipeline=environment.get("TALLY_PIPELINE", "train"),
             attempt=int(attempt or attempt_of(environment.get("TALLY_ARGO_NODE", ""))),
             folder=storage.home_path(environment) / "runs" / run_id,
-            submit_pid=int(environment.get("TALLY_SUBMIT_PID") or 0),
+            submit_pid=submit_pid,
+            in_pod=with_pods and not submit_pid,
             pod_uid="" if attempt else environment.get("TALLY_POD_UID", ""),
         )
 

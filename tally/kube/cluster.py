@@ -1,7 +1,6 @@
 """The API server: requests with plain objects, answers in one sentence where it refuses."""
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from kubernetes import client, config
 from kubernetes.config import ConfigException
 
 from tally.errors import RunError
+from tally.kube.here import in_cluster
 from tally.kube.template import Object
 
 _TRY_AGAIN = (429, 500, 502, 503, 504)
@@ -57,7 +57,7 @@ class Cluster:
         settings = client.Configuration()
         settings.retries = False
         try:
-            if kubeconfig is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
+            if kubeconfig is None and in_cluster():
                 config.load_incluster_config(client_configuration=settings)
             else:
                 config.load_kube_config(kubeconfig, client_configuration=settings)
@@ -224,7 +224,7 @@ class Context(NamedTuple):
 
 def current_context() -> Context:
     """The kubeconfig's current context; in a pod one without a name, and the pod's namespace."""
-    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+    if in_cluster():
         return Context("", own_namespace())
     _, context = config.list_kube_config_contexts()
     return Context(str(context["name"]), str(context["context"].get("namespace") or ""))

@@ -1,9 +1,9 @@
-"""Whether this process is in a pod; apart, since it needs no Kubernetes client to be known."""
+"""Whether the API server is known from inside; apart, since that takes no Kubernetes client."""
 
 import os
+from collections.abc import Mapping
 
 
-def is_here() -> bool:
-    """Whether this process is in a pod and its workers are to be pods; TALLY_GANG=local denies."""
-    inside = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
-    return inside and os.environ.get("TALLY_GANG") != "local"
+def in_cluster(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process is in any pod, a notebook's too: runcontext.py knows a step's."""
+    return bool(environment.get("KUBERNETES_SERVICE_HOST"))

@@ -102,10 +102,8 @@ def own_pod(cluster: Cluster) -> Object:
     Raises:
         RunError: it cannot be read.
     """
-    # HOSTNAME is cut at 63 letters
-    names = (os.environ.get(name) for name in ("TALLY_POD", "KFP_POD_NAME", "HOSTNAME"))
-    name = next(filter(None, names), None)
-    if name is None:
+    name = os.environ.get("TALLY_POD")
+    if not name:
         raise RunError("Kubernetes: expected the name of this pod, got none; set TALLY_POD")
     return cluster.request("GET", f"api/v1/namespaces/{own_namespace()}/pods/{name}")
 

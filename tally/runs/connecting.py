@@ -176,7 +176,7 @@ def _meter(found: _Found, life_seconds: int) -> Iterator[Finding]:
     if "TALLY_METER_URL" not in found.settings:
         if meter is None:
             return
-        tried = [services.inside(meter)] if here.is_here() else []
+        tried = [services.inside(meter)] if here.in_cluster() else []
         tried = [*tried, *services.outside(found.cluster, meter)][:_TRIED]
         url = next(filter(doctor_services.is_meter, tried), "")
         if not url:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tally import content
+from tally.kube.here import in_cluster
 from tally.runs import doctor_services
 from tally.runs.finding import SECONDS, Check, Finding, looked
 
@@ -58,7 +59,7 @@ def findings(
 
 def _is_known(environment: Mapping[str, str]) -> bool:
     """Whether something says where Kubernetes is, rightly or not."""
-    if environment.get("KUBERNETES_SERVICE_HOST"):
+    if in_cluster(environment):
         return True
     if "KUBECONFIG" in environment:
         return bool(environment["KUBECONFIG"])
@@ -70,8 +71,7 @@ def _reach(reached: "list[Cluster]", environment: Mapping[str, str]) -> Iterator
     from tally.kube.cluster import Cluster, Refused
     from tally.runs.doctor_kubernetes import version
 
-    inside = bool(environment.get("KUBERNETES_SERVICE_HOST"))
-    cluster = Cluster(None if inside else environment.get("KUBECONFIG"))
+    cluster = Cluster(None if in_cluster(environment) else environment.get("KUBECONFIG"))
     try:
         found = version(cluster)
     except Refused as error:

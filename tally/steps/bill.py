@@ -7,7 +7,6 @@ from tally.costing.bill import Bill
 from tally.costing.ledger import open_ledger
 from tally.costing.quotes import Quote
 from tally.errors import TallyError
-from tally.kube.here import is_here
 from tally.steps.step import Step, step
 from tally.storage import atomic_file
 
@@ -53,7 +52,7 @@ def run(page: str) -> dict[str, float]:
 def _bill(here: Step) -> Bill | str:
     """From the meter, in a pod that has one: its ledger is not here; or why there is none."""
     if here.outbox is None:
-        return NO_METER if is_here() else open_ledger().bill(here.run_id)
+        return NO_METER if here.run.in_pod else open_ledger().bill(here.run_id)
     from tally.meterhttp import NoToken
     from tally.steps.metering import required_client
 

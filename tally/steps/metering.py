@@ -3,7 +3,6 @@
 import os
 
 from tally.errors import SpecError
-from tally.kube.here import is_here
 from tally.meterclient import MeterClient
 from tally.meterhttp import TokenSource
 
@@ -19,7 +18,7 @@ def required_client() -> MeterClient:
     Raises:
         SpecError: there is none, or it is set up wrongly.
     """
-    given = (is_here(), *map(os.environ.get, _VARIABLES))
+    given = tuple(map(os.environ.get, _VARIABLES))
     if (client := _made.get(given)) is None:
         client = MeterClient.from_environment(os.environ, _requested())
         if client is None:
@@ -29,7 +28,7 @@ def required_client() -> MeterClient:
 
 
 def _requested() -> TokenSource | None:
-    if not is_here() or os.environ.get("TALLY_METER_TOKEN_FILE"):
+    if os.environ.get("TALLY_METER_TOKEN_FILE"):
         return None
     from tally.kube.metertoken import RequestedToken
 

@@ -14,7 +14,6 @@ from tally.costing.ledger import open_ledger
 from tally.costing.plan import Plan
 from tally.costing.quotes import Quote
 from tally.data.format import open_dataset
-from tally.kube.here import is_here
 from tally.machines.catalogue import load
 from tally.spec import Spec
 from tally.steps import artifacts, quoting
@@ -52,7 +51,7 @@ def run(dataset_folder: str, spec: dict[str, Any], page: str) -> Planned:
             here.event("progress", done=1, total=1, unit="plan")
             return Planned({}, {})
         asked = Spec.model_validate(spec)
-        found = _there(here, asked, dataset_folder) if is_here() else None
+        found = _there(here, asked, dataset_folder) if here.run.in_pod else None
         quote = found or _here(here, asked, dataset_folder)
         document = quote.document
         plan = Plan.from_json(document["plan"])

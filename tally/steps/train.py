@@ -1,7 +1,8 @@
 """train: the conductor's step. It sets the coordinator and the gang up, and conducts them.
 
 In a pod the gang is one of pods, and what it keeps goes to TALLY_STORE. A pod without Kubeflow
-trains by `python -m tally.steps.train NAME=VALUE …`, the parameters as for `make submit`.
+trains by `python -m tally.steps.train NAME=VALUE …`, the parameters as for `make submit`; it says
+TALLY_RUN_ID, and in TALLY_POD its own name.
 """
 
 import functools
@@ -22,7 +23,6 @@ from tally.errors import SpecError
 from tally.gang.gang import Gang
 from tally.gang.local_gang import LocalGang
 from tally.gang.messages import Finished, WorkerConfig
-from tally.kube.here import is_here
 from tally.learning import checkpoint, output, state
 from tally.learning.dataset_copy import COORDINATOR
 from tally.machines.catalogue import machine
@@ -74,7 +74,7 @@ def run(
         if known:
             asked = planned(asked, known)
         dataset = open_dataset(artifacts.dataset_folder(dataset_folder), verify=["train"])
-        trained = _with_pods if is_here() else _with_processes
+        trained = _with_pods if here.run.in_pod else _with_processes
         finished = trained(here, asked, dataset, known)
         facts = {
             "examples_trained": finished.examples_trained,

@@ -9,7 +9,6 @@ from tally import clock
 from tally.costing.usage import Phase, Usage
 from tally.gang.coordinator.events import Observation
 from tally.gang.gang import WorkerChange
-from tally.kube.here import is_here
 from tally.steps.recorder import local_usage
 from tally.steps.step import Step
 
@@ -42,7 +41,7 @@ def rows_of(here: Step, cores: int) -> Rows:
         here: the train step.
         cores: that each process holds; 0 for all of the machine.
     """
-    if here.outbox is None or not is_here():
+    if here.outbox is None or not here.run.in_pod:
         return WorkerRows(here, cores)
     from tally.steps.pod_rows import PodRows
 

@@ -29,11 +29,11 @@ Make = Callable[..., Any]
 CONDUCT = f"""
 import os, signal, sys, threading
 from dataclasses import replace
-from tally.kube.here import is_here
 from tally.kube.inside import gang_here
+from tally.runcontext import RunContext
 from tally.scaling.rightsizing import Requests
 M = 64 << 20
-assert is_here()
+assert RunContext.read().in_pod
 gang = gang_here(
     run_id=os.environ["TALLY_RUN_ID"], step="train", pipeline="cnn", attempt=1,
     coordinator=os.environ["TALLY_HOST"] + ":7000", token=b"t",

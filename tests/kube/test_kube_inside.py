@@ -7,7 +7,6 @@ import pytest
 
 from tally.buckets import endpoints
 from tally.kube.ended import conductors_ended
-from tally.kube.here import is_here
 from tally.kube.inside import like_own_pod, owner_of, store_ports
 
 # As KFP makes it: see its executor pods.
@@ -89,15 +88,6 @@ def test_the_gang_belongs_to_the_workflow_without_being_controlled_by_it() -> No
 def test_a_pod_that_nobody_owns_owns_its_gang() -> None:
     alone = {**POD, "metadata": {"name": "p", "uid": "u"}}
     assert owner_of(alone) == {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u"}
-
-
-def test_only_a_pod_has_workers_that_are_pods(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    assert not is_here()
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
-    assert is_here()
-    monkeypatch.setenv("TALLY_GANG", "local")
-    assert not is_here()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Whole runs of the packaged pipelines and of the user's own file."""
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.command import QUICK, TALLY, events, submit_json, tally
+from helpers.ports import HeldPort
 from tally.costing.ledger import open_ledger
 
 PROJECT = Path(__file__).parents[2]
@@ -95,6 +97,23 @@ def test_runs_bill_logs_and_compare_find_it(cnn: dict) -> None:
     assert "Executing task" in tally("logs", cnn["id"], "--step", "engine").stdout
     compared = json.loads(tally("compare", f"{cnn['id']},{cnn['id']}", "--json").stdout)
     assert compared
+
+
+def test_what_a_notebooks_pod_submits_trains_there_and_asks_no_api_server(home: Path) -> None:
+    """Every pod has KUBERNETES_SERVICE_HOST; this one has no service account."""
+    with HeldPort() as api_server:
+        api_server.listen()
+        api_server.setblocking(False)
+        at = {"HOST": "127.0.0.1", "PORT": str(api_server.number)}
+        inside = {f"KUBERNETES_SERVICE_{name}": value for name, value in at.items()}
+        done = tally("submit", "cnn", *QUICK, "--json", HOSTNAME="mine-0", **inside)
+        assert done.returncode == 0, done.stderr
+        with pytest.raises(BlockingIOError):  # nobody is waiting at the door
+            api_server.accept()
+    run = json.loads(done.stdout)
+    assert run["state"] == "succeeded" and run["metrics"]["test_accuracy"] > 0.8
+    (worker,) = {row.pod_uid for row in open_ledger().usage([run["id"]]) if row.worker}
+    assert worker.startswith(f"{os.uname().nodename}:")  # a process of this machine
 
 
 @pytest.mark.slow

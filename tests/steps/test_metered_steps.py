@@ -34,7 +34,6 @@ def meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meter]:
         monkeypatch.setenv("TALLY_METER_TOKEN_FILE", str(tmp_path / "token"))
         monkeypatch.setenv("TALLY_RUN_ID", "run-a")
         monkeypatch.setenv("TALLY_PIPELINE", "cnn")
-        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
         meter.ledger.write_nodes([node()])
         meter.ledger.put_new_runs([run()])
         for uid, worker in (("pod-0", "0"), ("pod-1", "1"), ("pod-2", "1")):
@@ -43,11 +42,10 @@ def meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meter]:
         yield meter
 
 
-def step_of(folder: Path, attempt: int = 1) -> Step:
+def step_of(folder: Path, **changes: object) -> Step:
     outbox = Outbox("run-a", pace_seconds=60)
-    return made_step(
-        folder, outbox=outbox, run_id="run-a", pipeline="cnn", attempt=attempt, submit_pid=0
-    )
+    usual = {"run_id": "run-a", "pipeline": "cnn", "submit_pid": 0}
+    return made_step(folder, outbox=outbox, **{**usual, **changes})
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -152,16 +150,9 @@ def test_work_that_an_earlier_attempt_lost_is_restart_at_the_meter(
     assert [row.attempt for row in meter.ledger.usage(["run-a"]) if row.pod_uid == "pod-2"][-1] == 2
 
 
-def test_only_a_conductor_in_a_cluster_tells_of_pods(
-    meter: Meter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = step_of(tmp_path)
-    assert isinstance(rows_of(here, 1), WorkerRows)
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
-    assert isinstance(rows_of(here, 1), PodRows)
-    monkeypatch.setenv("TALLY_GANG", "local")
-    assert isinstance(rows_of(here, 1), WorkerRows)
-    monkeypatch.delenv("TALLY_GANG")
+def test_only_a_conductor_in_a_cluster_tells_of_pods(meter: Meter, tmp_path: Path) -> None:
+    assert isinstance(rows_of(step_of(tmp_path), 1), WorkerRows)
+    assert isinstance(rows_of(step_of(tmp_path, in_pod=True), 1), PodRows)
     assert isinstance(rows_of(made_step(tmp_path), 1), WorkerRows)
 
 
@@ -225,7 +216,7 @@ def test_a_pod_that_gets_no_token_does_its_work_and_says_why_there_is_no_bill(
     meter: Meter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TALLY_METER_TOKEN_FILE")
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")  # no account's token is mounted
+    monkeypatch.setenv("TALLY_POD", "bill-x")  # no account's token is mounted
     why = "expected this pod's service account token"
     done = python(STEP.replace("WORK", ""))  # which gives up at once
     assert done.returncode == 0

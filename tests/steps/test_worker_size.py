@@ -25,7 +25,6 @@ DAY = 86400 * SECOND
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Step]:
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     (tmp_path / "token").write_text(token_of("team-a"))
     monkeypatch.setenv("TALLY_METER_TOKEN_FILE", str(tmp_path / "token"))
     outbox = Outbox("run-a", 60)
