@@ -6,22 +6,19 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from tally.errors import SpecError, check_schema
+from tally.parameters import TrainingParameters
 
 SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerConfig:
+class WorkerConfig(TrainingParameters):
     """What every worker of a gang is to do; the coordinator hands it out.
 
     Attributes:
         dataset: the dataset folder, a store's URL of one, or "coordinator:" to stream it.
         dataset_fingerprint: of its content.
-        model: a packaged model's name or the path of a user's file.
-        epochs, batch_size, learning_rate, seed, checkpoint_seconds, virtual_shards, deterministic:
-            as in tally.spec.
         max_workers: the most there may ever be: shapes up to that are compiled beforehand.
-        collective: "mesh", or "multiworker": TensorFlow's own.
         largest_batch: the global batch may grow up to so many examples; 0 where it is fixed.
         start_weights: a path or URL of weights to begin with; "": new ones.
         cores: threads a worker computes with; 0 for all of the machine.
@@ -33,18 +30,9 @@ class WorkerConfig:
 
     dataset: str
     dataset_fingerprint: str
-    model: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    seed: int
     checkpoint_folder: str
-    checkpoint_seconds: float
     model_folder: str
-    virtual_shards: int = 12
-    deterministic: bool = False
     max_workers: int = 1
-    collective: str = "mesh"
     largest_batch: int = 0
     start_weights: str = ""
     cores: int = 0

@@ -67,20 +67,12 @@ class Training:
         """What its workers do."""
         spec = self.spec
         return WorkerConfig(
+            **spec.training(),
             dataset=str(self.dataset.folder),
             dataset_fingerprint=self.dataset.fingerprint,
-            model=spec.model,
-            epochs=spec.epochs,
-            batch_size=spec.batch_size,
-            learning_rate=spec.learning_rate,
-            seed=spec.seed,
             checkpoint_folder="",
-            checkpoint_seconds=spec.checkpoint_seconds,
             model_folder="",
-            virtual_shards=spec.virtual_shards,
-            deterministic=spec.deterministic,
             max_workers=max(2, spec.most_workers) if self.gang else 1,
-            collective=spec.collective,
             cores=1 if self.gang else 0,
         )
 

@@ -209,18 +209,10 @@ def _limiter(here: Step, asked: Spec, *, in_pods: bool) -> Limiter | None:
 def _same_everywhere(here: Step, asked: Spec, dataset: Dataset) -> dict[str, Any]:
     """What workers are to do wherever they run."""
     return {
+        **asked.training(),
         "dataset_fingerprint": dataset.fingerprint,
-        "model": asked.model,
-        "epochs": asked.epochs,
-        "batch_size": asked.batch_size,
-        "learning_rate": asked.learning_rate,
-        "seed": asked.seed,
         "checkpoint_folder": str(storage.checkpoint_folder(here.run_id)),
-        "checkpoint_seconds": asked.checkpoint_seconds,
-        "virtual_shards": asked.virtual_shards,
-        "deterministic": asked.deterministic,
         "max_workers": asked.most_workers,
-        "collective": asked.collective,
         "largest_batch": asked.largest_batch if asked.batch == "adaptive" else 0,
         "start_weights": _start_weights(here, asked, dataset),
     }
