@@ -22,6 +22,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -43,12 +45,41 @@ TERMINATED = 143
 END_SECONDS = 3.0  # for the last step and a checkpoint once the conductor's process is gone
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkerContext:
+    """Which worker this is and where, as its environment says; see the module."""
+
+    coordinator: str
+    token_file: Path
+    name: str
+    uid: str
+    host: str
+    cache: Path
+    has_metrics: bool
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "WorkerContext":
+        """Read once, as the process begins.
+
+        Raises:
+            KeyError: it is no worker's.
+        """
+        return cls(
+            coordinator=environment["TALLY_COORDINATOR"],
+            token_file=Path(environment["TALLY_TOKEN_FILE"]),
+            name=environment.get("TALLY_WORKER") or environment["JOB_COMPLETION_INDEX"],
+            uid=environment.get("TALLY_UID") or f"local:{os.getpid()}",
+            host=environment.get("TALLY_HOST", "127.0.0.1"),
+            cache=Path(environment.get("TALLY_CACHE") or "cache"),
+            has_metrics=bool(environment.get("TALLY_METRICS_PORT")),
+        )
+
+
 def main() -> int:
     """Work; the exit code: 0 all is done or others go on, 75, 76, 143, or a TallyError's."""
-    name = os.environ.get("TALLY_WORKER") or os.environ["JOB_COMPLETION_INDEX"]
-    uid = os.environ.get("TALLY_UID") or f"local:{os.getpid()}"
-    token = Path(os.environ["TALLY_TOKEN_FILE"]).read_bytes().strip()
-    member = Member(os.environ["TALLY_COORDINATOR"], token, name, uid)
+    here = WorkerContext.read()
+    token = here.token_file.read_bytes().strip()
+    member = Member(here.coordinator, token, here.name, here.uid)
 
     def tell(message: Message) -> None:
         member.tell(encode(message))
@@ -57,7 +88,7 @@ def main() -> int:
         lambda: os._exit(TERMINATED)
     )  # importing takes seconds, and there is nothing to save yet
     try:
-        return _work(member, tell)
+        return _work(here, member, tell)
     except CoordinatorLost as error:
         print(error, file=sys.stderr)
         return COORDINATOR_LOST
@@ -79,23 +110,23 @@ def main() -> int:
         member.close()
 
 
-def _work(member: Member, tell: Any) -> int:
+def _work(here: WorkerContext, member: Member, tell: Any) -> int:
     """Find out what to do, get ready for it, do it."""
     config = WorkerConfig.from_json(member.join())
     userfile.unpack()
     stopping = threading.Event()
     if config.parent_pid:
         lifeline.when_gone(config.parent_pid, lambda: _end_alone(stopping))
-    cache = Path(os.environ.get("TALLY_CACHE") or "cache")
-    folder = local_dataset(config.dataset, config.dataset_fingerprint, cache, member.fetch)
+    folder = local_dataset(config.dataset, config.dataset_fingerprint, here.cache, member.fetch)
     dataset = open_dataset(folder)
     registry.check(config.model, dataset.meta)
-    collective = _engine(config)
+    collective = _engine(config, here.host)
     training, startup = prepared(config, dataset)
 
     from tally.learning.generations import Life
 
-    life = Life(config, training, dataset.splits["train"], member, stopping, tell, _measured())
+    measured = _measured(here)
+    life = Life(config, training, dataset.splits["train"], member, stopping, tell, measured)
     left = threading.Event()
 
     def leave() -> None:
@@ -115,18 +146,17 @@ def _work(member: Member, tell: Any) -> int:
         ) from error
 
 
-def _measured() -> Any:
+def _measured(here: WorkerContext) -> Any:
     """What takes in each step for Prometheus, or None; its library is loaded only where it asks."""
-    if not os.environ.get("TALLY_METRICS_PORT"):
+    if not here.has_metrics:
         return None
     from tally.gang import worker_metrics
 
-    return worker_metrics.serve(os.environ.get("TALLY_HOST", "127.0.0.1")).observe
+    return worker_metrics.serve(here.host).observe
 
 
-def _engine(config: WorkerConfig) -> Collective:
+def _engine(config: WorkerConfig, host: str) -> Collective:
     """What the gang's workers sum with; TensorFlow's own has to be there before any operation."""
-    host = os.environ.get("TALLY_HOST", "127.0.0.1")
     if config.collective == "multiworker":
         environment.load_keras()
         environment.use_cores(config.cores)

@@ -1,5 +1,6 @@
 """A worker's own metrics: right, cheap, on its own address only, and never in the way."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -157,7 +158,9 @@ def test_a_gangs_workers_tell_each_their_own_part(tmp_path: Path) -> None:
 
 def test_without_a_port_nothing_listens_and_the_library_is_not_loaded() -> None:
     code = (
-        "import sys, tally.learning.worker as w; assert w._measured() is None; "
+        "import sys, tally.learning.worker as w; "
+        "assert w._measured(w.WorkerContext.read()) is None; "
         "import tally.learning.generations; assert 'prometheus_client' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    told = {"TALLY_COORDINATOR": "c:1", "TALLY_TOKEN_FILE": "token", "TALLY_WORKER": "0"}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=os.environ | told)
