@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from tally.errors import SpecError
+from tally.gang.messages import WorkerConfig
+from tally.spec import Spec
+
 PROJECT = Path(__file__).parents[1]
 MADE_UP = '    made_up: Annotated[int, Parameter("a made-up parameter", "count", ge=1, le=9)] = 7\n'
 TELL = """
@@ -61,3 +65,12 @@ def test_one_line_more_is_a_parameter_of_pipelines_and_of_the_prepare_step(told:
 
 def test_it_reaches_the_steps_and_the_workers_as_the_user_gave_it(told: Any) -> None:
     assert (told["step"], told["worker"]) == (8, 8)
+
+
+def test_a_worker_takes_no_default_for_what_its_conductor_did_not_say() -> None:
+    places = dict.fromkeys(("dataset", "dataset_fingerprint", "checkpoint_folder"), "")
+    said = WorkerConfig(**Spec().training(), **places, model_folder="").as_json()
+    assert WorkerConfig.from_json({**said, "of_another": 1}).epochs == Spec().epochs
+    del said["epochs"]
+    with pytest.raises(SpecError, match="got no epochs; start conductor and workers from the same"):
+        WorkerConfig.from_json(said)

@@ -52,14 +52,13 @@ class WorkerConfig(TrainingParameters):
             SpecError: it is no worker's config.
         """
         check_schema("the worker's config", int(values.get("schema", 0)), SCHEMA)
-        known = {one.name for one in fields(WorkerConfig)}
-        try:
-            return WorkerConfig(**{k: v for k, v in values.items() if k in known})
-        except TypeError as error:
+        names = [one.name for one in fields(WorkerConfig)]
+        if missing := [name for name in names if name not in values]:
             raise SpecError(
-                f"the worker's config: expected that of a training, got {error}; "
+                f"the worker's config: expected all of a training's, got no {', '.join(missing)}; "
                 "start conductor and workers from the same Tally"
-            ) from error
+            )
+        return WorkerConfig(**{name: values[name] for name in names})
 
 
 @dataclass(frozen=True)
