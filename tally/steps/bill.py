@@ -6,7 +6,7 @@ from pathlib import Path
 from tally.costing.bill import Bill
 from tally.costing.ledger import open_ledger
 from tally.costing.quotes import Quote
-from tally.errors import TallyError
+from tally.errors import RunError, TallyError
 from tally.steps.step import Step, step
 from tally.storage import atomic_file
 
@@ -14,7 +14,8 @@ NO_METER = (
     "no bill: this pod has no TALLY_METER_URL; install the meter and set TALLY_POD_METER_URL where "
     "pipelines are submitted"
 )
-METER_SECONDS = 150.0  # a run must not fail because the meter is just being replaced
+NOT_NOW = "no bill yet: {}; `tally bill {}` has it as soon as the meter is there again"
+METER_SECONDS = 45.0  # a meter that is just being replaced; who cancels waits a minute for news
 _COLUMNS = 100
 
 
@@ -25,8 +26,8 @@ def run(page: str) -> dict[str, float]:
         page: where the HTML artifact goes.
 
     Returns:
-        The bill's totals by name, in USD; nothing where a cluster has no meter, or no token for it:
-        the run is as good.
+        The bill's totals by name, in USD; nothing where a cluster has no meter, none that answers,
+        or no token for it: the run is as good.
     """
     from tally.reports.artifacts import bill_html
 
@@ -60,6 +61,8 @@ def _bill(here: Step) -> Bill | str:
         return required_client().bill(here.run_id, seconds=METER_SECONDS)
     except NoToken as refused:
         return f"no bill: {refused}"
+    except RunError as silent:
+        return NOT_NOW.format(silent, here.run_id)
 
 
 def _quote(here: Step) -> Quote | None:
