@@ -63,7 +63,7 @@ STAGES = {
         PROPERTIES,
         pytest("slow", 2400, "slow", "-n", "1"),
         Stage("focus", ("sh", "scripts/test-focus.sh"), 120),
-        cluster("cluster", 1700, "not slow"),
+        cluster("cluster", 2500, "not slow"),
         cluster("cluster-slow", 2100, "slow"),
     )
 }
