@@ -1,10 +1,13 @@
 """What loaders give: a dataset's meta and its examples, chunk by chunk."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+
+from tally.tasks.registry import USUAL
+from tally.tasks.task import Facts
 
 Kind = Literal["image", "tokens", "sequence", "audio"]
 SplitName = Literal["train", "test"]
@@ -35,6 +38,7 @@ class Meta:
         class_names: label k is class_names[k].
         vocabulary: token k is vocabulary[k]; 0 is padding, 1 unknown; empty unless kind is tokens.
         task: what is learned of it, of tally.tasks.
+        learnt: what the task learnt of the training targets beside the names of classes, as JSON.
     """
 
     name: str
@@ -44,12 +48,31 @@ class Meta:
     input_scale: float
     class_names: tuple[str, ...]
     vocabulary: tuple[str, ...] = ()
-    task: str = "classification"
+    task: str = USUAL
+    learnt: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
-    def facts(self) -> Mapping[str, Any]:
+    def facts(self) -> Facts:
         """What the task knows of the targets."""
-        return {"class_names": self.class_names}
+        return {"class_names": self.class_names, **self.learnt}
+
+    def to_json(self) -> dict[str, Any]:
+        """As dataset.json has it: what came with tasks is left out where it is as it always was."""
+        found = asdict(self)
+        usual = {"task": USUAL, "learnt": {}}
+        return {k: v for k, v in found.items() if k not in usual or v != usual[k]}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Meta":
+        """Of dataset.json; JSON has lists where Meta has tuples.
+
+        Raises:
+            TypeError, AttributeError: it is something else.
+        """
+        facts: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in found.items()
+        }
+        return cls(**facts)
 
 
 @dataclass(frozen=True)

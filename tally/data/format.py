@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,8 @@ def _fill(folder: Path, content: Content, source: dict[str, Any]) -> None:
     shards_of_all = [shard for shards in splits.values() for shard in shards.shards]
     description = {
         "schema": SCHEMA,
-        "fingerprint": source.get("fingerprint") or digest([asdict(meta), shards_of_all]),
-        "meta": asdict(meta),
+        "fingerprint": source.get("fingerprint") or digest([meta.to_json(), shards_of_all]),
+        "meta": meta.to_json(),
         "splits": {
             split: {"examples": int(s.by_class.sum()), "by_class": s.by_class.tolist()}
             for split, s in splits.items()
@@ -137,10 +137,7 @@ def open_dataset(folder: Path, verify: Iterable[str] = ()) -> Dataset:
     try:
         description = json.loads(path.read_bytes())
         check_schema(str(path), int(description["schema"]), SCHEMA)
-        facts: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in description["meta"].items()
-        }
-        meta = Meta(**facts)  # JSON has lists where Meta has tuples
+        meta = Meta.from_json(description["meta"])
         entries = description["shards"]
         fingerprint, source = description["fingerprint"], description["source"]
         left_out = description.get("left_out", {})  # older ones left nothing out
@@ -149,7 +146,7 @@ def open_dataset(folder: Path, verify: Iterable[str] = ()) -> Dataset:
             f"{folder}: expected a dataset folder, got no {DESCRIPTION} there; "
             "check the path, or run the prepare step again"
         ) from error
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise corrupt(path, "a dataset's description", f"{type(error).__name__} {error}") from error
     for entry in entries:
         if entry["split"] in verify:
