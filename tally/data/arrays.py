@@ -7,34 +7,27 @@ import numpy as np
 
 from tally.data.content import Array, Meta
 from tally.errors import DataError
+from tally.tasks import registry
+from tally.tasks.registry import USUAL
+from tally.tasks.task import Facts
 
-MOST_CLASSES = 65_536
 MOST_TOKENS = 1_000_000
 
 
-def class_names(where: str, labels: Iterable[Array]) -> tuple[str, ...]:
-    """ "0", "1", … up to the highest label.
+def learnt(where: str, targets: Iterable[Array]) -> tuple[str, Facts]:
+    """The task that training targets are of, by their type, and what it learns of them.
+
+    Whole numbers are classes. Here others would find theirs.
 
     Args:
         where: the first words of an error.
-        labels: the training split's, part by part, each of shape (n,) or (n, 1).
+        targets: the training split's, part by part, each of shape (n,) or (n, 1).
 
     Raises:
-        DataError: not whole numbers, negative, none, or too high to be a class.
+        DataError: they are of no task, or not what it takes.
     """
-    highest = -1
-    for part in labels:
-        flat_labels(where, part)
-        if len(part):
-            lowest, highest = int(part.min()), max(highest, int(part.max()))
-            if lowest < 0 or highest >= MOST_CLASSES:
-                raise DataError(
-                    f"{where}: expected labels from 0 to {MOST_CLASSES - 1}, got "
-                    f"{lowest if lowest < 0 else highest}; number the classes from 0"
-                )
-    if highest < 0:
-        raise DataError(f"{where}: expected training examples, got none; add some")
-    return tuple(str(label) for label in range(highest + 1))
+    labels = (flat_labels(where, part) for part in targets)
+    return USUAL, registry.named(USUAL).prepare(labels, where)
 
 
 def flat_labels(where: str, labels: Array) -> Array:
@@ -51,29 +44,26 @@ def flat_labels(where: str, labels: Array) -> Array:
     return labels.reshape(-1)
 
 
-def describe(
-    name: str, shape: tuple[int, ...], dtype: "np.dtype[Any]", classes: tuple[str, ...]
-) -> Meta:
-    """The meta of examples that come as one array.
+def describe(name: str, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> Meta:
+    """The meta of examples that come as one array, of no task yet.
 
     Args:
         name: of the dataset.
         shape: of the array: (n, height, width[, channels]) are pictures, (n, length) are tokens
             if whole numbers, else a sequence with one feature.
         dtype: of the array: uint8 or floating point for pictures.
-        classes: names of the classes.
 
     Raises:
         DataError: a shape or type that means nothing here.
     """
     if dtype.kind == "f" and len(shape) == 2:
-        return Meta(name, "sequence", (*shape[1:], 1), "float32", 1.0, classes)
+        return Meta(name, "sequence", (*shape[1:], 1), "float32", 1.0)
     if dtype.kind in "iu" and len(shape) == 2:
-        return Meta(name, "tokens", shape[1:], "int32", 1.0, classes)
+        return Meta(name, "tokens", shape[1:], "int32", 1.0)
     if len(shape) in (3, 4) and (dtype == np.uint8 or dtype.kind == "f"):
         stored, scale = ("uint8", 1 / 255) if dtype == np.uint8 else ("float32", 1.0)
         size = shape[1:] if len(shape) == 4 else (*shape[1:], 1)
-        return Meta(name, "image", size, stored, scale, classes)
+        return Meta(name, "image", size, stored, scale)
     raise DataError(
         f"{name}: expected pictures (n, height, width[, channels]) as uint8 or floats, token ids "
         f"(n, length) as integers or series (n, length) as floats, got {dtype} of shape {shape}; "

@@ -7,6 +7,7 @@ import numpy as np
 
 from tally.data.content import Array, Chunk, Content
 from tally.errors import SpecError
+from tally.tasks import registry
 
 VERSION = 1
 ROTATION_DEGREES = 12.0
@@ -84,7 +85,7 @@ def enlarged(content: Content, times: int) -> Content:
         times: 1 or more; 1 leaves everything as it is.
 
     Raises:
-        SpecError: the content is not of pictures.
+        SpecError: the content is not of pictures, or their targets would not fit any more.
     """
     if times == 1:
         return content
@@ -92,6 +93,12 @@ def enlarged(content: Content, times: int) -> Content:
         raise SpecError(
             f"augment: expected 0 or 1 for {content.meta.name} ({content.meta.kind}; only pictures "
             f'can be rotated and shifted), got {times}; pass SET="augment=0"'
+        )
+    if not registry.named(content.meta.task).invariant:
+        raise SpecError(
+            f"augment: expected 0 or 1 for {content.meta.name} ({content.meta.task}: what is to be "
+            "answered would not fit pictures that are rotated and shifted), got "
+            f'{times}; pass SET="augment=0"'
         )
     height, width, _ = content.meta.input_shape
 

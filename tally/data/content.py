@@ -1,7 +1,7 @@
 """What loaders give: a dataset's meta and its examples, chunk by chunk."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -35,7 +35,7 @@ class Meta:
             float32.
         input_scale: what a stored value is multiplied by before the model sees it (1/255 for
             pictures, 1/32768 for audio; 1 for tokens, which stay integers).
-        class_names: label k is class_names[k].
+        class_names: label k is class_names[k]; empty where there are none.
         vocabulary: token k is vocabulary[k]; 0 is padding, 1 unknown; empty unless kind is tokens.
         task: what is learned of it, of tally.tasks.
         learnt: what the task learnt of the training targets beside the names of classes, as JSON.
@@ -46,7 +46,7 @@ class Meta:
     input_shape: tuple[int, ...]
     input_dtype: str
     input_scale: float
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
     task: str = USUAL
     learnt: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -55,6 +55,12 @@ class Meta:
     def facts(self) -> Facts:
         """What the task knows of the targets."""
         return {"class_names": self.class_names, **self.learnt}
+
+    def learning(self, task: str, facts: Facts) -> "Meta":
+        """The same examples, with what a task has learnt of their targets."""
+        known = {"class_names": (), **facts}
+        names = tuple(known.pop("class_names"))
+        return replace(self, task=task, class_names=names, learnt=known)
 
     def to_json(self) -> dict[str, Any]:
         """As dataset.json has it: what came with tasks is left out where it is as it always was."""

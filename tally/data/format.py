@@ -84,10 +84,7 @@ def _fill(folder: Path, content: Content, source: dict[str, Any]) -> None:
         "schema": SCHEMA,
         "fingerprint": source.get("fingerprint") or digest([meta.to_json(), shards_of_all]),
         "meta": meta.to_json(),
-        "splits": {
-            split: {"examples": int(s.by_class.sum()), "by_class": s.by_class.tolist()}
-            for split, s in splits.items()
-        },
+        "splits": {split: shards.counts() for split, shards in splits.items()},
         "shards": shards_of_all,
         "source": source,
         "left_out": dict(content.left_out),

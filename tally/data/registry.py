@@ -168,7 +168,7 @@ def _reporting(content: Content, progress: Callable[[int, int], None]) -> Conten
         done = 0
         for chunk in content.chunks():
             yield chunk
-            done += len(chunk.y)
+            done += len(chunk.x)
             progress(done, content.examples)
 
     return replace(content, chunks=chunks)

@@ -13,6 +13,7 @@ import numpy as np
 from tally.data.content import Array, Meta
 from tally.data.reading import reading
 from tally.errors import DataError
+from tally.tasks import registry
 
 SHARD_BYTES = 64 << 20
 _ANEW = "delete the folder {} and run again"
@@ -38,13 +39,18 @@ class ShardWriter:
         self.capacity = max(1, SHARD_BYTES // max(1, dtype.itemsize * math.prod(shape)))
         self.x = np.empty((self.capacity, *shape), dtype)  # pages are taken only when written
         self.y = np.empty(self.capacity, np.int32)
-        self.by_class = np.zeros(len(self.meta.class_names), np.int64)
+        self.task = registry.named(self.meta.task)
+        self.strata = self.task.strata(self.meta.facts)
+        self.by_class = np.zeros(len(self.strata), np.int64)
+        self.examples = 0
         self.shards: list[dict[str, Any]] = []
 
     def add(self, x: Array, y: Array) -> None:
         """Take x (n, *input_shape) and y (n,); DataError if they are not what the meta says."""
-        _check_examples(self.meta, self.split, x, y)
-        self.by_class += np.bincount(y, minlength=len(self.by_class))
+        self._check(x, y)
+        self.examples += len(x)
+        if (strata := self.task.stratify(y)) is not None:
+            self.by_class += np.bincount(strata, minlength=len(self.by_class))
         taken = 0
         while taken < len(y):
             count = min(self.capacity - self.used, len(y) - taken)
@@ -54,6 +60,11 @@ class ShardWriter:
             taken += count
             if self.used == self.capacity:
                 self.flush()
+
+    def counts(self) -> dict[str, Any]:
+        """How many examples there are, and of which stratum."""
+        found: dict[str, Any] = {"examples": self.examples}
+        return {**found, "by_class": self.by_class.tolist()} if self.strata else found
 
     def flush(self) -> None:
         """Write what is buffered as one shard."""
@@ -71,6 +82,39 @@ class ShardWriter:
         self.shards.append(shard)
         self.used = 0
 
+    def _check(self, x: Array, y: Array) -> None:
+        """Refuse examples that are not what `meta` says, before they reach a shard."""
+        meta, where = self.meta, f"{self.meta.name}, {self.split} split"
+        if (shape := tuple(x.shape[1:])) != meta.input_shape:
+            raise DataError(
+                f"{where}: expected examples of shape {meta.input_shape}, got {shape}; "
+                "bring all examples to one shape"
+            )
+        if y.ndim != 1 or y.dtype.kind not in "iu" or len(x) != len(y):
+            raise DataError(
+                f"{where}: expected one whole-number label an example, got labels {y.dtype} of "
+                f"shape {y.shape} for {len(x)} examples; make them integers of shape (examples,)"
+            )
+        self.task.check(y, meta.facts, where)
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            bad = int(np.argmin(np.isfinite(x).reshape(len(x), -1).all(axis=1)))
+            raise DataError(
+                f"{where}: expected finite numbers, got NaN or infinity in {self._called(y, bad)}; "
+                "remove or fill such examples"
+            )
+        if meta.kind == "tokens" and x.size and not 0 <= x.min() <= x.max() < len(meta.vocabulary):
+            raise DataError(
+                f"{where}: expected token ids from 0 to {len(meta.vocabulary) - 1}, got "
+                f"{int(x.min()) if x.min() < 0 else int(x.max())}; number the tokens from 0"
+            )
+
+    def _called(self, y: Array, row: int) -> str:
+        """An example in words, as far as its task has any for it."""
+        strata = self.task.stratify(y)
+        if strata is None:
+            return f"example {self.examples + row}"
+        return f"an example labelled {self.strata[int(strata[row])]}"
+
 
 def _write_array(file: BinaryIO, array: Array) -> None:
     # Not numpy.save: where the disk fills up it raises an OSError that does not say so.
@@ -79,47 +123,17 @@ def _write_array(file: BinaryIO, array: Array) -> None:
     file.write(array.data)
 
 
-def _check_examples(meta: Meta, split: str, x: Array, y: Array) -> None:
-    """Refuse examples that are not what `meta` says, before they reach a shard."""
-    where, classes = f"{meta.name}, {split} split", len(meta.class_names)
-    if tuple(x.shape[1:]) != meta.input_shape:
-        raise DataError(
-            f"{where}: expected examples of shape {meta.input_shape}, got {tuple(x.shape[1:])}; "
-            "bring all examples to one shape"
-        )
-    if y.ndim != 1 or y.dtype.kind not in "iu" or len(x) != len(y):
-        raise DataError(
-            f"{where}: expected one whole-number label an example, got labels {y.dtype} of shape "
-            f"{y.shape} for {len(x)} examples; make them integers of shape (examples,)"
-        )
-    if len(y) and (int(y.min()) < 0 or int(y.max()) >= classes):
-        wrong = int(y.min()) if int(y.min()) < 0 else int(y.max())
-        raise DataError(
-            f"{where}: expected labels from 0 to {classes - 1}, got {wrong}; "
-            "number the classes from 0, the same ones in both splits"
-        )
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        bad = int(np.argmin(np.isfinite(x).reshape(len(x), -1).all(axis=1)))
-        raise DataError(
-            f"{where}: expected finite numbers, got NaN or infinity in an example labelled "
-            f"{meta.class_names[int(y[bad])]}; remove or fill such examples"
-        )
-    if meta.kind == "tokens" and x.size and not 0 <= x.min() <= x.max() < len(meta.vocabulary):
-        raise DataError(
-            f"{where}: expected token ids from 0 to {len(meta.vocabulary) - 1}, got "
-            f"{int(x.min()) if x.min() < 0 else int(x.max())}; number the tokens from 0"
-        )
-
-
 def check_splits(meta: Meta, splits: dict[str, ShardWriter]) -> None:
-    """Refuse a split without examples and a class without training examples (DataError)."""
+    """Refuse a split without examples and a stratum without training examples (DataError)."""
     for split, shards in splits.items():
-        if not shards.by_class.sum():
+        if not shards.examples:
+            enough = " (two a class or more)" if shards.strata else ""
             raise DataError(
                 f"{meta.name}: expected examples in the {split} split, got none; "
-                "add examples (two a class or more)"
+                f"add examples{enough}"
             )
-    for name, examples in zip(meta.class_names, splits["train"].by_class, strict=True):
+    train = splits["train"]
+    for name, examples in zip(train.strata, train.by_class, strict=True):
         if not examples:
             raise DataError(
                 f"{meta.name}: expected training examples of every class, got none of {name}; "

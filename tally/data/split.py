@@ -1,8 +1,11 @@
 """Which examples are held out for the test split where a source does not say."""
 
+from typing import Any
+
 import numpy as np
 
 from tally.data.content import Array
+from tally.tasks.task import Task
 
 TEST_SHARE = 0.2
 SEED = 0  # fixed: runs with other seeds are judged on the same examples
@@ -29,3 +32,14 @@ def held_out(labels: Array, examples: int | None = None) -> Array:
     for label, count in enumerate(quota):
         chosen[random.permutation(np.flatnonzero(labels == label))[:count]] = True
     return chosen
+
+
+def held_out_of(task: Task, target: Any, examples: int) -> Array:
+    """`held_out` of a task's targets, stratified as the task says.
+
+    Args:
+        target: of all examples.
+        examples: how many they are.
+    """
+    strata = task.stratify(target)
+    return held_out(np.zeros(examples, np.int64) if strata is None else strata)

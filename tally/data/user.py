@@ -102,8 +102,8 @@ def load(path: str, given: Arrays) -> Content:
     """
     where = f"{path}: dataset()"
     x_train, y_train = given["train"]
-    names = arrays.class_names(where, [y_train])
-    meta = _describe(path, x_train, names)
+    learnt = arrays.learnt(where, [y_train])
+    meta = _describe(path, x_train).learning(*learnt)
     if meta.kind == "tokens":
         vocabulary = arrays.token_names(where, (given[split][0] for split in _SPLITS))
         meta = replace(meta, vocabulary=vocabulary)
@@ -122,7 +122,7 @@ def load(path: str, given: Arrays) -> Content:
     return Content(meta, chunks, sum(len(given[split][1]) for split in _SPLITS))
 
 
-def _describe(path: str, x: Array, classes: tuple[str, ...]) -> Meta:
+def _describe(path: str, x: Array) -> Meta:
     """The meta of the user's own arrays: shapes and values stay what they are.
 
     Nothing is scaled or given a channel: the model that they are for is the user's, too, and gets
@@ -130,13 +130,11 @@ def _describe(path: str, x: Array, classes: tuple[str, ...]) -> Meta:
     """
     shape, kind = x.shape[1:], x.dtype.kind
     if kind in "iu" and x.dtype != np.uint8 and len(shape) == 1:
-        return Meta(Path(path).stem, "tokens", shape, "int32", 1.0, classes)
+        return Meta(Path(path).stem, "tokens", shape, "int32", 1.0)
     if kind not in "iuf" or not shape:
         raise DataError(
             f"{path}: dataset(): expected numbers of shape (examples, …), got {x.dtype} of shape "
             f"{x.shape}; convert or reshape them"
         )
     stored = "uint8" if x.dtype == np.uint8 else "float32"
-    return Meta(
-        Path(path).stem, "image" if len(shape) == 3 else "sequence", shape, stored, 1.0, classes
-    )
+    return Meta(Path(path).stem, "image" if len(shape) == 3 else "sequence", shape, stored, 1.0)

@@ -1,6 +1,6 @@
 """The protocol of a task, and the words that it is told in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -159,6 +159,7 @@ class Task(Protocol):
         headline: what its models are known by.
         reported: the measures that runs are listed with, and how they are read.
         nearly: how much of the headline a smaller candidate may lack beside the best.
+        invariant: whether a target stays true when its picture is rotated and shifted a little.
     """
 
     name: str
@@ -167,6 +168,39 @@ class Task(Protocol):
     headline: Headline
     reported: Mapping[str, Kind]
     nearly: float
+    invariant: bool
+
+    def prepare(self, targets: Iterable[Any], where: str) -> Facts:
+        """What is kept of a source's training targets, with the dataset.
+
+        Args:
+            targets: part by part, each of some examples; to be read once.
+            where: the first words of an error.
+
+        Raises:
+            DataError: nothing can be learnt of them.
+        """
+
+    def check(self, target: Any, facts: Facts, where: str) -> None:
+        """Refuse what is no target of the dataset; types and shapes are as `target` says.
+
+        Args:
+            target: of some examples of a split.
+            facts: of the dataset.
+            where: the first words of an error.
+
+        Raises:
+            DataError: it is none.
+        """
+
+    def stratify(self, target: Any) -> Array | None:
+        """What some examples are of, so that a split keeps its shares: int (n,) of `strata`.
+
+        None where they are all of one kind.
+        """
+
+    def strata(self, facts: Facts) -> tuple[str, ...]:
+        """What `stratify` numbers: none may be without training examples; () where it is None."""
 
     def target(self, facts: Facts) -> Target | Mapping[str, Target]:
         """What an example's target is: one array, or several by name."""

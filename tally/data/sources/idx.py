@@ -63,9 +63,9 @@ def load(path: Path, spec: Spec) -> Content:
                 "replace the file that is wrong"
             )
     where = str(files["train"][1])
-    names = arrays.class_names(where, _stream(files["train"][1], 1, 65_536))
+    learnt = arrays.learnt(where, _stream(files["train"][1], 1, 65_536))
     size = shapes["train"][1:]
-    meta = Meta(path.name, "image", (*size, 1), "uint8", 1 / 255, names)
+    meta = Meta(path.name, "image", (*size, 1), "uint8", 1 / 255).learning(*learnt)
     rows = rows_a_chunk(size[0] * size[1])
 
     def chunks() -> Iterator[Chunk]:

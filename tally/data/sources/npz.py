@@ -35,8 +35,8 @@ def load(path: Path, spec: Spec) -> Content:
     del spec  # nothing in it shapes these examples
     shapes, types = _members(path)
     where = f"{path}: y_train"
-    names = arrays.class_names(where, (part for part in _stream(path, "y_train", 65_536)))
-    meta = arrays.describe(path.stem, shapes["x_train"], types["x_train"], names)
+    learnt = arrays.learnt(where, _stream(path, "y_train", 65_536))
+    meta = arrays.describe(path.stem, shapes["x_train"], types["x_train"]).learning(*learnt)
     if meta.kind == "tokens":
         parts = (part for s in _SPLITS for part in _stream(path, f"x_{s}", 4096))
         meta = replace(meta, vocabulary=arrays.token_names(str(path), parts))

@@ -9,10 +9,11 @@ import numpy as np
 
 from tally.data.content import Array, Chunk, Content, Meta, SplitName
 from tally.data.reading import gathered, reading, require_utf8, rows_a_chunk
-from tally.data.split import held_out
+from tally.data.split import held_out_of
 from tally.data.text import Row, text_content
 from tally.errors import DataError
 from tally.spec import Spec
+from tally.tasks import registry
 
 VERSION = 1
 OPTIONS = ("sequence_length",)
@@ -130,7 +131,8 @@ def _labels(path: Path, names: list[str]) -> tuple["array[int]", tuple[str, ...]
 
 def _held_out(path: Path, names: list[str], labels: "array[int]") -> Array:
     if "split" not in names:
-        return held_out(np.asarray(labels))
+        task = registry.named(registry.USUAL)
+        return held_out_of(task, np.asarray(labels), len(labels))
     column = names.index("split")
     out = array("b")
     for line, row in _rows(path):

@@ -1,9 +1,9 @@
 """One class an example: softmax and cross-entropy, how many are right."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tally.tasks.classification import showing
+from tally.tasks.classification import labels, showing
 from tally.tasks.sections import Fact, Section
 from tally.tasks.task import (
     Array,
@@ -33,6 +33,7 @@ class Classification:
         "macro_f1": Kind(share=True, higher_is_better=True),
     }
     nearly = 0.005
+    invariant = True
     headline = Headline(
         "test_accuracy",
         "test accuracy",
@@ -49,6 +50,24 @@ class Classification:
     def target(self, facts: Facts) -> Target:
         """A label, 0 … classes - 1."""
         return Target("int32")
+
+    def prepare(self, targets: Iterable[Any], where: str) -> Facts:
+        """The classes' names: their numbers, where a source tells no others."""
+        return {"class_names": labels.names(targets, where)}
+
+    def check(self, target: Any, facts: Facts, where: str) -> None:
+        """A class each."""
+        labels.check(target, len(facts["class_names"]), where)
+
+    def stratify(self, target: Any) -> Array:
+        """By class."""
+        import numpy as np
+
+        return np.asarray(target)
+
+    def strata(self, facts: Facts) -> tuple[str, ...]:
+        """The classes."""
+        return tuple(facts["class_names"])
 
     def head(self, facts: Facts) -> Head:
         """A probability a class."""
