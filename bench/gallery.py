@@ -49,7 +49,7 @@ def main() -> None:
 
 def drawn(dataset: Dataset, probabilities: Array, picture: Callable[[Array, Dataset], str]) -> str:
     """Examples side by side, under each what the model says of it."""
-    labels, said = dataset.splits["test"].labels(), probabilities.argmax(axis=1)
+    labels, said = dataset.splits["test"].targets(), probabilities.argmax(axis=1)
     random = np.random.default_rng(0)
     wrong = random.permutation(np.flatnonzero(said != labels))[:1]
     right = random.permutation(np.flatnonzero(said == labels))[: SHOWN - len(wrong)]

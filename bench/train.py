@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 
 from tally.data.format import Dataset, open_dataset, write
+from tally.data.mapped import Shard, Split
 from tally.data.packaged import digits
-from tally.data.shards import Shard, Split
 from tally.learning.tensorflow import environment
 from tally.models import registry
 from tally.spec import Spec
@@ -174,7 +174,7 @@ def test_loss(model: Any, dataset: Dataset) -> float:
 
     test = dataset.splits["test"]
     probabilities = predict.answers(model, test, dataset.meta)
-    right = probabilities[np.arange(len(test)), test.labels()]
+    right = probabilities[np.arange(len(test)), test.targets()]
     return float(-np.log(np.maximum(right, 1e-7)).mean())
 
 

@@ -43,7 +43,7 @@ def answers(dataset: Dataset) -> Answers:
     from sklearn.linear_model import LogisticRegression
 
     train, test = (dataset.splits[name] for name in ("train", "test"))
-    labels, texts = train.labels(), _texts(train, dataset.meta)
+    labels, texts = train.targets(), _texts(train, dataset.meta)
     if len(np.unique(labels)) < 2:
         return Answers("the only class there is", np.full(len(test), labels[0]))
 

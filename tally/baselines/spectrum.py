@@ -45,7 +45,7 @@ def answers(dataset: Dataset) -> Answers:
     from sklearn.preprocessing import StandardScaler
 
     train, test = (dataset.splits[name] for name in ("train", "test"))
-    labels, found = train.labels(), features(train)
+    labels, found = train.targets(), features(train)
     if len(np.unique(labels)) < 2:
         return Answers("the only class there is", np.full(len(test), labels[0]))
 

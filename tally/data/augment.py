@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from tally.data.content import Array, Chunk, Content
 from tally.errors import SpecError
 from tally.tasks import registry
+from tally.tasks.targets import rows as rows_of
 
 VERSION = 1
 ROTATION_DEGREES = 12.0
@@ -55,13 +57,13 @@ def warp(
 
 
 def copies(
-    x: Array, y: Array, count: int, size: tuple[int, int], random: np.random.Generator
+    x: Array, y: Any, count: int, size: tuple[int, int], random: np.random.Generator
 ) -> Iterator[Chunk]:
     """`count` copies of every picture in random order, rotated and shifted, as training chunks.
 
     Args:
         x: pictures (n, height, width, channels).
-        y: their labels (n,).
+        y: their targets.
         count: copies of each.
         size: height and width of the copies, in pixels.
         random: says which; seed it.
@@ -71,7 +73,7 @@ def copies(
         some = order[start : start + _TOGETHER]
         degrees = random.uniform(-ROTATION_DEGREES, ROTATION_DEGREES)
         rows, columns = random.uniform(-SHIFT_PIXELS, SHIFT_PIXELS, 2)
-        yield Chunk("train", warp(x[some], degrees, (rows, columns), size), y[some])
+        yield Chunk("train", warp(x[some], degrees, (rows, columns), size), rows_of(y, some))
 
 
 def enlarged(content: Content, times: int) -> Content:

@@ -15,11 +15,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Chunk(NamedTuple):
-    """Some examples of one split: `x` of shape (n, *input_shape), `y` int of shape (n,)."""
+    """Some examples of one split: `x` of shape (n, *input_shape), `y` as the task's target says.
+
+    Where that is ragged, `y` has a tally.tasks.targets.Ragged.
+    """
 
     split: SplitName
     x: Array
-    y: Array
+    y: Any
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tally.buckets import cache, kept
 from tally.buckets.objects import RETRY_SECONDS, download, reach, told
 from tally.buckets.patience import patiently
 from tally.data.format import DESCRIPTION, SCHEMA
-from tally.data.shards import sha256
+from tally.data.shards import files_of, sha256
 from tally.errors import DataError, RunError, check_schema
 from tally.storage import CloudPath
 
@@ -58,12 +58,12 @@ def publish(folder: Path, place: CloudPath) -> None:
         return
     shards: list[tuple[Path, str]] = []
     for entry in description["shards"]:
-        for part in ("x", "y"):
-            old = folder / entry[part]["file"]
-            ending = f"-{entry[part]['sha256'][:16]}{old.suffix}"
+        for part in files_of(entry).values():
+            old = folder / part["file"]
+            ending = f"-{part['sha256'][:16]}{old.suffix}"
             new = old.name if old.name.endswith(ending) else f"{old.stem}{ending}"
-            entry[part]["file"] = new
-            if there.get(new) != entry[part]["bytes"]:
+            part["file"] = new
+            if there.get(new) != part["bytes"]:
                 shards.append((old, new))
 
     def send(shard: tuple[Path, str]) -> None:
@@ -195,7 +195,7 @@ def _shards(path: Path, fingerprint: str) -> list[_Listed]:
         description: dict[str, Any] = json.loads(path.read_bytes())
         check_schema(DESCRIPTION, int(description["schema"]), SCHEMA)
         found = str(description["fingerprint"])
-        parts = [entry[part] for entry in description["shards"] for part in ("x", "y")]
+        parts = [p for entry in description["shards"] for p in files_of(entry).values()]
         shards = [_Listed(str(p["file"]), int(p["bytes"]), str(p["sha256"])) for p in parts]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _wrong(DESCRIPTION, "a dataset's description", type(error).__name__) from error

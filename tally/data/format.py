@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tally import storage
+from tally.data.checks import check_splits
 from tally.data.content import Array, Chunk, Content, Kind, Meta
+from tally.data.mapped import Split
 from tally.data.shards import (
     ShardWriter,
-    Split,
-    check_splits,
     corrupt,
     open_shard,
     verify_shard,
@@ -78,13 +78,14 @@ def _fill(folder: Path, content: Content, source: dict[str, Any]) -> None:
         splits[chunk.split].add(chunk.x, chunk.y)
     for shards in splits.values():
         shards.flush()
-    check_splits(meta, splits)
+    counts = {split: shards.counts() for split, shards in splits.items()}
+    check_splits(meta, counts)
     shards_of_all = [shard for shards in splits.values() for shard in shards.shards]
     description = {
         "schema": SCHEMA,
         "fingerprint": source.get("fingerprint") or digest([meta.to_json(), shards_of_all]),
         "meta": meta.to_json(),
-        "splits": {split: shards.counts() for split, shards in splits.items()},
+        "splits": counts,
         "shards": shards_of_all,
         "source": source,
         "left_out": dict(content.left_out),

@@ -22,10 +22,11 @@ from tally.learning.advance import Done, advanced, ended, finished, steps_done, 
 from tally.learning.checkpoint import Position
 from tally.learning.noise import GradientNoise, averaged
 from tally.learning.tensorflow import loop
+from tally.tasks.targets import size_bytes
 from tally.tasks.task import Task
 
 CALL_SECONDS = 0.15  # a call should last so long: a bar moves, a stop is heard, overhead is small
-CALL_BYTES = 64 * 2**20  # of stored input
+CALL_BYTES = 64 * 2**20  # of stored examples
 PROGRESS_SECONDS = 0.1
 RECENT_STEPS = 50
 ADAM_STEPS = 5  # before what Adam divides by means anything
@@ -155,12 +156,12 @@ def _alone(
     steps: int,
     outside: Outside,
 ) -> tuple[Done, int]:
-    """Several steps in one call, and the bytes of their input."""
+    """Several steps in one call, and the bytes of their examples."""
     here = indices[position.offset : position.offset + steps * training.plan.batch_size]
     x, y = split.gather(here)
     sums = loop.run(training, x, y, position.epoch, position.offset)
     flags = outside.paused(), outside.stopping()
-    return Done(sums, len(here), len(here), *flags), x.nbytes
+    return Done(sums, len(here), len(here), *flags), x.nbytes + size_bytes(y)
 
 
 def _halves(

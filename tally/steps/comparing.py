@@ -24,7 +24,7 @@ def compared(name: str, dataset: Dataset, records: Array) -> dict[str, Any] | No
         return None
     found, task = baselines.answered(name, dataset), registry.named(dataset.meta.task)
     theirs = task.measure(dataset.meta.facts)
-    theirs.add(dataset.splits["test"].labels(), task.sure(found.predicted, dataset.meta.facts))
+    theirs.add(dataset.splits["test"].targets(), task.sure(found.predicted, dataset.meta.facts))
     measures, apart = theirs.result(), task.paired(records, theirs.records)
     return {
         "name": name,

@@ -55,7 +55,7 @@ def judge(
     model = predict.load(asked.model, dataset.meta, model_folder)
     task, tell = registry.named(dataset.meta.task), _teller(here)
     measure = task.measure(dataset.meta.facts)
-    measure.add(test.labels(), predict.answers(model, test, dataset.meta))
+    measure.add(test.targets(), predict.answers(model, test, dataset.meta))
     found = {"task": task.name, **measure.result()}
     if asked.baseline:
         tell(f"baseline {asked.baseline}", 0, 1)

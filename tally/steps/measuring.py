@@ -81,7 +81,7 @@ def _one(candidate: Candidate, dataset: Dataset, price: float, flops: int | None
     measure = task.measure(dataset.meta.facts)
     try:
         runner = Runner(candidate.file, dataset.meta)
-        measure.add(test.labels(), runner.answers(test))
+        measure.add(test.targets(), runner.answers(test))
         measures = measure.result()
     except (DataError, RuntimeError, ValueError) as error:
         row["failed"] = " ".join(str(error).split())[:300]

@@ -99,7 +99,7 @@ def _records(registry: Registry, champion: Version, dataset: Dataset) -> Array:
         test = dataset.splits["test"]
         measure = tasks.named(dataset.meta.task).measure(dataset.meta.facts)
         runner = Runner(Path(folder) / MODEL, dataset.meta)
-        measure.add(test.labels(), runner.answers(test))
+        measure.add(test.targets(), runner.answers(test))
         return measure.records
 
 
@@ -153,7 +153,7 @@ def _sample(dataset: Dataset) -> tuple[Array, Array]:
     """Some training examples, evenly over the split, and all labels."""
     train = dataset.splits["train"]
     rows = np.unique(np.linspace(0, len(train) - 1, drift.SAMPLE).astype(np.int64))
-    return train.gather(rows)[0], train.labels()
+    return train.gather(rows)[0], train.targets()
 
 
 def _spent_usd(here: Step) -> float | None:

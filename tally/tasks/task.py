@@ -23,7 +23,8 @@ class Batch:
 
     Attributes:
         x: (n, …) as the model takes it.
-        target: what is to be answered: one array (n, …), or several by name.
+        target: what is to be answered: one array (n, …), or several by name, as
+            tally.tasks.targets.batched says.
     """
 
     x: Tensor
@@ -32,10 +33,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Target:
-    """One array of what is to be answered: dtype and shape of an example's."""
+    """One array of what is to be answered.
+
+    Attributes:
+        dtype: numpy name.
+        shape: of an example's; of each of its rows where it is ragged.
+        ragged: whether an example has any number of rows; see tally.tasks.targets.
+    """
 
     dtype: str
     shape: tuple[int, ...] = ()
+    ragged: bool = False
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def sentences() -> list[Row]:
 def test_ngrams_learn_what_decides(tmp_path: Path) -> None:
     dataset = texts_of(tmp_path, sentences())
     found = ngrams.answers(dataset)
-    assert (found.predicted == dataset.splits["test"].labels()).mean() > 0.95
+    assert (found.predicted == dataset.splits["test"].targets()).mean() > 0.95
     assert found.described.startswith("logistic regression on character n-grams")
     again = ngrams.answers(dataset)
     assert (again.predicted == found.predicted).all() and again.described == found.described
@@ -117,7 +117,7 @@ def tones(folder: Path) -> Dataset:
 def test_the_spectrum_tells_tones_apart(tmp_path: Path) -> None:
     dataset = tones(tmp_path)
     found = spectrum.answers(dataset)
-    assert (found.predicted == dataset.splits["test"].labels()).mean() > 0.95
+    assert (found.predicted == dataset.splits["test"].targets()).mean() > 0.95
     assert found.described.startswith("logistic regression on the mean spectrum")
 
 

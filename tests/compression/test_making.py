@@ -91,7 +91,7 @@ def accuracy(file: Path, dataset: Dataset) -> float:
     test = dataset.splits["test"]
     probabilities = Runner(file, dataset.meta).answers(test)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-3)
-    return float((probabilities.argmax(axis=1) == test.labels()).mean())
+    return float((probabilities.argmax(axis=1) == test.targets()).mean())
 
 
 def test_every_candidate_answers_nearly_as_the_model_does(candidates, model, dataset) -> None:

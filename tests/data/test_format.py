@@ -67,7 +67,7 @@ def test_gather_gives_any_examples_in_any_order_across_shards(sharded, indices):
 
 
 def test_labels_are_in_order_across_shards(sharded):
-    assert open_dataset(sharded).splits["train"].labels().tolist() == [k % 2 for k in range(23)]
+    assert open_dataset(sharded).splits["train"].targets().tolist() == [k % 2 for k in range(23)]
 
 
 @pytest.mark.parametrize("index", [-1, 23])

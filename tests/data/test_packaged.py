@@ -34,7 +34,7 @@ def test_digits_are_28_by_28_with_the_training_split_enlarged_twentyfold():
     assert dataset.meta.input_shape == (28, 28, 1)
     assert (dataset.meta.input_dtype, dataset.meta.kind) == ("uint8", "image")
     assert (len(dataset.splits["train"]), len(dataset.splits["test"])) == (1437 * 20, 360)
-    assert np.bincount(dataset.splits["test"].labels()).min() >= 34  # stratified
+    assert np.bincount(dataset.splits["test"].targets()).min() >= 34  # stratified
 
 
 def test_augment_changes_the_training_split_only_and_keeps_the_originals_first():

@@ -72,7 +72,7 @@ def test_npz_shape_and_type_say_what_the_examples_are(
 
 def test_labels_in_a_column_are_labels(tmp_path):
     dataset = prepared(made.npz(tmp_path / "x.npz", y_train=(np.arange(30) % 3)[:, None]))
-    assert dataset.splits["train"].labels().tolist() == (np.arange(30) % 3).tolist()
+    assert dataset.splits["train"].targets().tolist() == (np.arange(30) % 3).tolist()
 
 
 @pytest.mark.parametrize("compressed", [True, False], ids=["gz", "plain"])
@@ -88,7 +88,7 @@ def test_debians_fashion_mnist_is_read_whole():
     dataset = prepared(FASHION)
     assert (len(dataset.splits["train"]), len(dataset.splits["test"])) == (60_000, 10_000)
     assert dataset.meta.input_shape == (28, 28, 1)
-    assert np.bincount(dataset.splits["train"].labels()).tolist() == [6000] * 10
+    assert np.bincount(dataset.splits["train"].targets()).tolist() == [6000] * 10
     with gzip.open(f"{FASHION}/t10k-images-idx3-ubyte.gz") as file:
         file.seek(16 + 9999 * 784)
         last = np.frombuffer(file.read(), np.uint8)
@@ -106,8 +106,8 @@ def test_image_folders_are_split_by_class_and_brought_to_size_and_grey(tmp_path)
     dataset = prepared(made.image_folders(tmp_path / "pets"), image_size_pixels=8)
     assert dataset.meta.class_names == ("cat", "dog", "owl")
     assert dataset.meta.input_shape == (8, 8, 1)
-    assert np.bincount(dataset.splits["train"].labels()).tolist() == [8, 8, 8]
-    assert np.bincount(dataset.splits["test"].labels()).tolist() == [2, 2, 2]
+    assert np.bincount(dataset.splits["train"].targets()).tolist() == [8, 8, 8]
+    assert np.bincount(dataset.splits["test"].targets()).tolist() == [2, 2, 2]
     for split in ("train", "test"):
         x, y = everything(dataset, split)
         assert np.abs(x.mean(axis=(1, 2, 3)) - 40.0 * y).max() < 15
@@ -143,7 +143,7 @@ def test_text_folder_gives_a_line_an_example_and_the_vocabulary_of_training_only
 
 def test_text_folder_without_a_split_is_split_by_class(tmp_path):
     dataset = prepared(made.texts(tmp_path / "mail"))
-    assert np.bincount(dataset.splits["test"].labels()).tolist() == [2, 2]
+    assert np.bincount(dataset.splits["test"].targets()).tolist() == [2, 2]
     assert len({*decoded(dataset, "train"), *decoded(dataset, "test")}) == 20
 
 
@@ -167,7 +167,7 @@ def test_documents_without_a_split_are_split_by_class(tmp_path, tally_home):
     for listed in folder.glob("urls_*.txt"):
         listed.unlink()
     dataset = prepared(folder)
-    assert np.bincount(dataset.splits["test"].labels()).tolist() == [2, 2]
+    assert np.bincount(dataset.splits["test"].targets()).tolist() == [2, 2]
     assert len(dataset.splits["train"]) == 16 and not dataset.left_out
 
 

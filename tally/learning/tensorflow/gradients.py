@@ -12,6 +12,7 @@ from tally.data.format import Meta
 from tally.learning.tensorflow import randomness
 from tally.learning.tensorflow.randomness import Point
 from tally.tasks import registry
+from tally.tasks.targets import batched
 from tally.tasks.task import Batch, Loss, Task
 
 Tensor = Any
@@ -121,7 +122,7 @@ def examples_signature(meta: Meta) -> list[Any]:
 
     target = tf.nest.map_structure(
         lambda each: tf.TensorSpec((None, *each.shape), each.dtype),
-        registry.named(meta.task).target(meta.facts),
+        batched(registry.named(meta.task).target(meta.facts)),
     )
     return [tf.TensorSpec((None, *meta.input_shape), meta.input_dtype), target]
 

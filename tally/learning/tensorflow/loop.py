@@ -21,6 +21,7 @@ from tally.learning.moment import rows as rows
 from tally.learning.tensorflow import alone, devices, gradients, lstm_kernel, parts, randomness
 from tally.learning.tensorflow.gradients import Problem
 from tally.tasks import registry
+from tally.tasks.targets import batched
 
 Tensor = Any
 NOISE_STEPS = 10  # of which one measures the gradients' noise: a quarter of a step's time
@@ -223,12 +224,14 @@ def _warm_batch(training: Training, met: set[int]) -> None:
 
 
 def nothing(problem: Problem, examples: int) -> Any:
-    """Targets of zeros."""
+    """Targets of zeros, of a row each where they are ragged, which its mask leaves out."""
     import tensorflow as tf
 
     return tf.nest.map_structure(
-        lambda each: np.zeros((examples, *each.shape), each.dtype),
-        problem.task.target(problem.meta.facts),
+        lambda each: np.zeros(
+            (examples, *(1 if size is None else size for size in each.shape)), each.dtype
+        ),
+        batched(problem.task.target(problem.meta.facts)),
     )
 
 

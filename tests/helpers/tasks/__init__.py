@@ -1,0 +1,1 @@
+"""Tasks that Tally does not have, one a file: what tests register to see that no more is needed."""
