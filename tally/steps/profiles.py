@@ -45,8 +45,11 @@ class Training:
         model = spec.model
         if is_user_file(model):
             model = hashlib.sha256(Path(model).read_bytes()).hexdigest()
+        # another task's targets are as large as the dataset has them
+        of_task = {} if meta.task == registry.USUAL else {"targets": self.dataset.fingerprint}
         return digest(
             {
+                **of_task,
                 "model": model,
                 "kind": meta.kind,
                 "shape": meta.input_shape,

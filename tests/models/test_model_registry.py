@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.tasks.made import PICTURES as SMALL
+from helpers.tasks.made import register
 from tally.data.format import Meta
 from tally.errors import DataError, SpecError
 from tally.models import registry
@@ -125,6 +127,19 @@ def test_a_users_model_is_taken_if_it_fits(
     with pytest.raises(error, match=words) as refused:
         registry.build(str(file), PICTURES)
     assert "\n" not in str(refused.value)
+
+
+def test_a_users_model_ends_as_its_datasets_task_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch)
+    file = tmp_path / "mine.py"
+    layers = "[keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]"
+    file.write_text(USER.format(returned=f"keras.Sequential({layers})"))
+    boxes, heat = (SMALL.learning(task, {"scale": 1.0}) for task in ("boxes", "heat"))
+    assert registry.build(str(file), boxes).output_shape == (None, 4)
+    with pytest.raises(DataError, match=r"\(None, 32\), for heat of .*end it with Dense\(32\)"):
+        registry.build(str(file), heat)
 
 
 def test_checking_and_costing_import_no_tensorflow() -> None:
