@@ -159,6 +159,11 @@ def function(path: str, name: str) -> Callable[[], Any]:
     Raises:
         SpecError: no such file, it does not import, or it has no such function.
     """
+    return members(path, name)[0]  # type: ignore[no-any-return]
+
+
+def members(path: str, name: str, *constants: str) -> tuple[Any, ...]:
+    """As `function`, and constants of the file, which is run once: None where there is none."""
     file = Path(path).expanduser().absolute()
     if not file.is_file():
         raise SpecError(
@@ -181,4 +186,4 @@ def function(path: str, name: str) -> Callable[[], Any]:
     found = getattr(module, name, None)
     if not callable(found):
         raise SpecError(f"{path}: expected a function {name}(), got none; define it")
-    return found  # type: ignore[no-any-return]
+    return (found, *(getattr(module, constant, None) for constant in constants))

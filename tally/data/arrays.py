@@ -9,25 +9,42 @@ from tally.data.content import Array, Meta
 from tally.errors import DataError
 from tally.tasks import registry
 from tally.tasks.registry import USUAL
-from tally.tasks.task import Facts
+from tally.tasks.task import Facts, Task
 
 MOST_TOKENS = 1_000_000
 
 
-def learnt(where: str, targets: Iterable[Array]) -> tuple[str, Facts]:
-    """The task that training targets are of, by their type, and what it learns of them.
+def learnt(where: str, targets: Iterable[Any], named: str = "") -> tuple[str, Facts]:
+    """The task that training targets are of, and what it learns of them.
 
-    Whole numbers are classes. Here others would find theirs.
+    It is what a source names, else it goes by their type: whole numbers are classes. Here others
+    would find theirs.
 
     Args:
         where: the first words of an error.
-        targets: the training split's, part by part, each of shape (n,) or (n, 1).
+        targets: the training split's, part by part; labels are of shape (n,) or (n, 1).
+        named: by the source, or "".
 
     Raises:
         DataError: they are of no task, or not what it takes.
+        SpecError: there is no task of that name.
     """
+    if named and named != USUAL:
+        return named, _prepared(registry.named(named), targets, where)
     labels = (flat_labels(where, part) for part in targets)
     return USUAL, registry.named(USUAL).prepare(labels, where)
+
+
+def _prepared(task: Task, targets: Iterable[Any], where: str) -> Facts:
+    try:
+        return task.prepare(targets, where)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        # what they must be is known only with the facts
+        got = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise DataError(
+            f"{where}: expected targets of the task {task.name}, got others ({got}); give the "
+            "arrays that it takes"
+        ) from error
 
 
 def flat_labels(where: str, labels: Array) -> Array:

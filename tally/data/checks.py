@@ -8,7 +8,7 @@ import numpy as np
 from tally.data.content import Array, Meta
 from tally.errors import DataError
 from tally.tasks import registry
-from tally.tasks.targets import Ragged, by_name
+from tally.tasks.targets import Ragged, arrays_of, by_name, values_of
 from tally.tasks.task import Target
 
 _FITTING = {"i": "iu", "u": "iu", "f": "fiu", "b": "b"}  # numpy's kinds that one can be made of
@@ -30,7 +30,7 @@ def check_examples(meta: Meta, where: str, x: Array, y: Any) -> None:
             "bring all examples to one shape"
         )
     wanted = by_name(task.target(meta.facts), task.name)
-    given = y if isinstance(y, Mapping) else {"": y}
+    given = arrays_of(y)
     if given.keys() != wanted.keys():
         raise DataError(
             f"{where}: expected targets {_told(wanted)}, got {_told(given)}; give those of the task"
@@ -61,7 +61,7 @@ def _check_array(where: str, name: str, target: Target, given: Any, examples: in
             f"number of rows an example, got {type(given).__name__}; "
             f"{'make it Ragged.of(…)' if target.ragged else 'make it one array'}"
         )
-    array = given.values if isinstance(given, Ragged) else given
+    array = values_of(given)
     kind = np.dtype(target.dtype).kind
     right = array.shape[1:] == target.shape and array.dtype.kind in _FITTING[kind]
     if array.ndim and right and len(given) == examples:

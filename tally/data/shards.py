@@ -20,7 +20,7 @@ from tally.data.mapped import Shard
 from tally.data.reading import reading
 from tally.errors import DataError
 from tally.tasks import registry
-from tally.tasks.targets import Ragged, by_name
+from tally.tasks.targets import Ragged, arrays_of, by_name
 from tally.tasks.task import Target
 
 SHARD_BYTES = 64 << 20
@@ -63,7 +63,7 @@ class ShardWriter:
         check_examples(self.meta, f"{self.meta.name}, {self.split} split", x, y)
         if (strata := self.task.stratify(y)) is not None:
             self.by_class += np.bincount(strata, minlength=len(self.by_class))
-        given = {"x": x, **(_by_part(y))}
+        given = {"x": x, **{_part(name): each for name, each in arrays_of(y).items()}}
         taken = 0
         while taken < len(x):
             count = min(self.capacity - self.used, len(x) - taken)
@@ -137,10 +137,6 @@ def _capacity(target: Target) -> int:
 
 def _part(name: str) -> str:
     return f"y.{name}" if name else "y"
-
-
-def _by_part(y: Any) -> dict[str, Any]:
-    return {_part(name): each for name, each in y.items()} if isinstance(y, Mapping) else {"y": y}
 
 
 def _written(path: Path, array: Array) -> dict[str, Any]:

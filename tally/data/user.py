@@ -2,8 +2,8 @@
 
 import ast
 import hashlib
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,27 @@ from tally.data import arrays
 from tally.data.content import Array, Chunk, Content, Meta, SplitName
 from tally.data.reading import rows_a_chunk
 from tally.errors import DataError, SpecError
-from tally.userfile import function
+from tally.tasks import registry
+from tally.tasks.registry import USUAL
+from tally.tasks.targets import Ragged, arrays_of, values_of
+from tally.tasks.targets import rows as rows_of
+from tally.userfile import members
 
 VERSION = 1
-Arrays = dict[SplitName, tuple[Array, Array]]
 _SPLITS: tuple[SplitName, ...] = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a dataset() returned.
+
+    Attributes:
+        task: that the file names as TASK; that of labels if it names none.
+        splits: examples (n, …) and their targets.
+    """
+
+    task: str
+    splits: dict[SplitName, tuple[Array, Any]]
 
 
 def check(path: str) -> None:
@@ -42,14 +58,18 @@ def check(path: str) -> None:
     raise SpecError(f"{path}: expected a function dataset(), got none; define it")
 
 
-def dataset(path: str) -> Arrays | str:
+def dataset(path: str) -> Given | str:
     """What the file's dataset() returns: arrays by split, or the name of a source.
 
+    Where the file names a task, `TASK = "name"`, targets may be several arrays by name, a list of
+    arrays among them being the rows of each example.
+
     Raises:
-        SpecError: there is no such function, or it fails.
+        SpecError: there is no such function, or it fails; no such task.
         DataError: it returns something else.
     """
-    make = function(path, "dataset")
+    make, named = members(path, "dataset", "TASK")
+    task = _task(path, USUAL if named is None else named)
     try:
         given = make()
     except Exception as error:
@@ -58,22 +78,36 @@ def dataset(path: str) -> Arrays | str:
             "correct the function"
         ) from error
     if isinstance(given, str | Path):
+        if task != USUAL:
+            raise SpecError(
+                f"{path}: expected dataset() to return arrays for the task {task}, got the name of "
+                "a source, which has labels; leave TASK out, or return arrays"
+            )
         return str(given)
+    return Given(task, _splits(path, given, task))
+
+
+def _splits(path: str, given: Any, task: str) -> dict[SplitName, tuple[Array, Any]]:
+    """Examples and targets of what dataset() returned, that belong together."""
     try:
         (x_train, y_train), (x_test, y_test) = given
-        parts = [np.asarray(part) for part in (x_train, y_train, x_test, y_test)]
+        found: dict[SplitName, tuple[Array, Any]] = {
+            "train": (np.asarray(x_train), _target(y_train, task)),
+            "test": (np.asarray(x_test), _target(y_test, task)),
+        }
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{path}: expected dataset() to return ((x_train, y_train), (x_test, y_test)) or the "
             f"name of a source, got {type(given).__name__}; return arrays in that order"
         ) from error
-    found: Arrays = {"train": (parts[0], parts[1]), "test": (parts[2], parts[3])}
     for split, (x, y) in found.items():
-        if not x.ndim or not y.ndim or len(x) != len(y):
-            raise DataError(
-                f"{path}: expected a label for each example of the {split} split, got arrays of "
-                f"shape {x.shape} and {y.shape}; return matching arrays"
-            )
+        for name, each in arrays_of(y).items():
+            shape = values_of(each).shape
+            if not x.ndim or not shape or len(x) != len(each):
+                raise DataError(
+                    f"{path}: expected a {name or 'label'} for each example of the {split} split, "
+                    f"got arrays of shape {x.shape} and {shape}; return matching arrays"
+                )
     if (train := found["train"][0]).shape[1:] != (test := found["test"][0]).shape[1:]:
         raise DataError(
             f"{path}: expected x_train and x_test of one shape, got {train.shape[1:]} and "
@@ -82,44 +116,71 @@ def dataset(path: str) -> Arrays | str:
     return found
 
 
-def identity(given: Arrays) -> list[Any]:
-    """Shapes, types and checksums of the arrays."""
-    facts: list[Any] = []
-    for array in (part for split in _SPLITS for part in given[split]):
-        checksum = hashlib.sha256()
-        rows = rows_a_chunk(array.nbytes // max(1, len(array)))
-        for start in range(0, len(array), rows):
-            checksum.update(np.ascontiguousarray(array[start : start + rows]).data)
-        facts.append([list(array.shape), str(array.dtype), checksum.hexdigest()])
+def _task(path: str, named: Any) -> str:
+    if not isinstance(named, str):
+        raise SpecError(
+            f"{path}: expected TASK to be the name of a task ({', '.join(registry.names())}), got "
+            f"{type(named).__name__}; give a name"
+        )
+    return registry.named(named).name
+
+
+def _target(given: Any, task: str) -> Any:
+    """Targets as they are written; labels are checked where they are read."""
+    if task == USUAL or not isinstance(given, Mapping):
+        return np.asarray(given)
+    return {
+        str(name): Ragged.of([np.asarray(rows) for rows in each])
+        if isinstance(each, list)
+        else np.asarray(each)
+        for name, each in given.items()
+    }
+
+
+def identity(given: Given) -> list[Any]:
+    """Shapes, types and checksums of the arrays; of another task than that of labels its name."""
+    facts: list[Any] = [] if given.task == USUAL else [given.task]
+    for x, y in (given.splits[split] for split in _SPLITS):
+        for name, each in {"": x, **{f"y.{name}": a for name, a in arrays_of(y).items()}}.items():
+            parts = (each.values, each.offsets) if isinstance(each, Ragged) else (each,)
+            facts += [[*_checked(part), *([name] if given.task != USUAL else [])] for part in parts]
     return facts
 
 
-def load(path: str, given: Arrays) -> Content:
+def _checked(array: Array) -> list[Any]:
+    checksum = hashlib.sha256()
+    rows = rows_a_chunk(array.nbytes // max(1, len(array)))
+    for start in range(0, len(array), rows):
+        checksum.update(np.ascontiguousarray(array[start : start + rows]).data)
+    return [list(array.shape), str(array.dtype), checksum.hexdigest()]
+
+
+def load(path: str, given: Given) -> Content:
     """The arrays' examples.
 
     Raises:
         DataError: shapes or types that mean nothing here.
     """
     where = f"{path}: dataset()"
-    x_train, y_train = given["train"]
-    learnt = arrays.learnt(where, [y_train])
+    x_train, y_train = given.splits["train"]
+    learnt = arrays.learnt(where, [y_train], given.task)
     meta = _describe(path, x_train).learning(*learnt)
     if meta.kind == "tokens":
-        vocabulary = arrays.token_names(where, (given[split][0] for split in _SPLITS))
+        vocabulary = arrays.token_names(where, (given.splits[split][0] for split in _SPLITS))
         meta = replace(meta, vocabulary=vocabulary)
     dtype = np.dtype(meta.input_dtype)
     rows = rows_a_chunk(dtype.itemsize * int(np.prod(meta.input_shape)))
 
     def chunks() -> Iterator[Chunk]:
         for split in _SPLITS:
-            x, y = given[split]
-            labels = arrays.flat_labels(where, y)
-            for start in range(0, len(y), rows):
-                part = x[start : start + rows].reshape(-1, *meta.input_shape)
-                shaped = part.astype(dtype, copy=False)
-                yield Chunk(split, shaped, labels[start : start + rows])
+            x, y = given.splits[split]
+            target = arrays.flat_labels(where, y) if given.task == USUAL else y
+            for start in range(0, len(x), rows):
+                some = slice(start, start + rows)
+                shaped = x[some].reshape(-1, *meta.input_shape).astype(dtype, copy=False)
+                yield Chunk(split, shaped, rows_of(target, some))
 
-    return Content(meta, chunks, sum(len(given[split][1]) for split in _SPLITS))
+    return Content(meta, chunks, sum(len(given.splits[split][0]) for split in _SPLITS))
 
 
 def _describe(path: str, x: Array) -> Meta:

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from tally import tasks
+from tally.errors import SpecError
 from tally.tasks.task import Column, Headline, Kind, Task
 
 USUAL = "classification"
@@ -22,8 +23,23 @@ def names() -> tuple[str, ...]:
 
 
 def named(name: str) -> Task:
-    """The task of a name that a dataset has."""
-    return cast(Task, _module(name).TASK)
+    """The task of a name that a dataset has.
+
+    Raises:
+        SpecError: there is none.
+    """
+    try:
+        found = getattr(_module(name), "TASK", None)
+    except ModuleNotFoundError as error:
+        if error.name and not f"{tasks.__name__}.{name}".startswith(error.name):
+            raise  # what a task imports
+        found = None
+    if found is None:
+        raise SpecError(
+            f"task: expected one of {', '.join(names())}, got {name}; correct it, or use the Tally "
+            "that has it"
+        )
+    return cast(Task, found)
 
 
 def _module(name: str) -> ModuleType:

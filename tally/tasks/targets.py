@@ -93,6 +93,16 @@ def batched(target: Target | Mapping[str, Target]) -> Any:
     return found
 
 
+def arrays_of(target: Any) -> Mapping[str, Any]:
+    """A target's arrays by name, "" where it is one without any."""
+    return target if isinstance(target, Mapping) else {"": target}
+
+
+def values_of(array: Any) -> Array:
+    """An array's own numbers, ragged or not."""
+    return array.values if isinstance(array, Ragged) else array
+
+
 def rows(target: Any, which: Any) -> Any:
     """Some examples of a target, by a slice or an array of indices, however many arrays it is."""
     if isinstance(target, Mapping):
@@ -102,5 +112,4 @@ def rows(target: Any, which: Any) -> Any:
 
 def size_bytes(target: Any) -> int:
     """What the arrays of a batch's targets take."""
-    arrays = target.values() if isinstance(target, Mapping) else [target]
-    return sum(int(each.nbytes) for each in arrays)
+    return sum(int(each.nbytes) for each in arrays_of(target).values())

@@ -13,6 +13,13 @@ from tally.spec import Spec
 OLDER = Path(__file__).with_name("older")  # by commit 91b1954
 META = Meta("little", "sequence", (2, 1), "float32", 1.0, ("a", "b"))
 CSV_DATASET = "numbers-defff16acf24788d"  # by the same commit
+USERS_DATASET = "mine-bb27269b18e7d7c3"
+USER = """
+import numpy as np
+def dataset():
+    x = np.arange(40 * 16, dtype=np.uint8).reshape(40, 4, 4)
+    return (x[:30], np.arange(30) % 3), (x[30:], np.arange(10) % 3)
+"""
 
 
 def content() -> Content:
@@ -46,6 +53,12 @@ def test_a_source_is_found_in_the_dataset_that_was_made_of_it_then(tmp_path):
     rows = [f"{k},{k % 3},{'xy'[k % 2]}" for k in range(10)]
     path.write_text("\n".join(["a,b,label", *rows, ""]))
     assert registry.prepare(Spec(dataset=str(path)))[0].name == CSV_DATASET
+
+
+def test_a_users_arrays_are_found_there_too(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(USER)
+    assert registry.prepare(Spec(dataset=str(path)))[0].name == USERS_DATASET
 
 
 def test_what_a_task_learns_is_kept_and_makes_another_dataset(tmp_path):
