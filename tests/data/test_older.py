@@ -1,5 +1,7 @@
 """Datasets that an older Tally made, before there were tasks: they open, and are made the same."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +39,15 @@ def test_an_older_dataset_opens():
     x, y = dataset.splits["train"].gather(np.array([6, 0, 3]))
     assert x[:, 0, 0].tolist() == [6, 0, 3]
     assert y.tolist() == [0, 0, 1] and y.dtype == np.int32
+
+
+def test_one_that_names_the_usual_task_is_the_same_dataset(tmp_path):
+    folder = shutil.copytree(OLDER, tmp_path / "d")
+    described = json.loads((folder / "dataset.json").read_text())
+    described["meta"]["task"] = "classification"
+    (folder / "dataset.json").write_text(json.dumps(described))
+    dataset, older = open_dataset(folder), open_dataset(OLDER)
+    assert (dataset.meta, dataset.fingerprint) == (older.meta, older.fingerprint)
 
 
 def test_the_same_examples_give_the_same_bytes_as_then(tmp_path, monkeypatch):

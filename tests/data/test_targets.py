@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.s3 import KEYS, serving_bucket
 from helpers.tasks.made import (
     PICTURES,
     of_boxes,
@@ -17,6 +18,7 @@ from helpers.tasks.made import (
     some_boxes,
     some_heat,
 )  # fmt: skip
+from tally import storage
 from tally.data import augment, copies, registry, shards
 from tally.data.format import Chunk, Content, open_dataset, write
 from tally.errors import DataError, SpecError
@@ -128,16 +130,19 @@ def test_a_dataset_keeps_its_task_and_facts_and_counts_no_classes(folders):
     assert [part for part in found["shards"][0] if "." in part] == ["y.boxes", "y.boxes.offsets"]
 
 
-def test_a_copy_has_every_file(folders, tmp_path):
+def test_a_copy_from_the_store_is_the_same(folders, tmp_path, monkeypatch):
     dataset = open_dataset(folders / "boxes")
-
-    def get(name: str, path: Path, most_bytes: int) -> None:
-        path.write_bytes((folders / "boxes" / name).read_bytes())
-
-    copies.bring(tmp_path / "copy", dataset.fingerprint, get, 2)
-    names = {path.name for path in (folders / "boxes").iterdir()}
-    assert {path.name for path in (tmp_path / "copy").iterdir()} == names
-    assert any(name.endswith("y.boxes.offsets.npy") for name in names)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with serving_bucket("tally") as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        place = storage.location(f"s3://tally/{folders.name}/boxes")
+        copies.publish(folders / "boxes", place)
+        copies.bring(tmp_path / "copy", dataset.fingerprint, copies.from_bucket(place), 2)
+    copy = open_dataset(tmp_path / "copy", verify=("train", "test"))
+    assert copy.meta == dataset.meta
+    found, wanted = (of.splits["train"].targets() for of in (copy, dataset))
+    assert all((found[name] == each).all() for name, each in wanted.items())
 
 
 @pytest.mark.parametrize("part", ["y.boxes", "y.boxes.offsets"])
