@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from helpers.learning.made_training import TOKEN, config
+from helpers.made_step import made_step
 from tally.errors import RunError
 from tally.gang import messages as say
 from tally.gang.coordinator.client import Member
 from tally.gang.gang import WorkerChange
 from tally.steps.conducting import END_SECONDS, conduct
-from tally.steps.recorder import Recorder
 from tally.steps.step import Step
 
-FINISHED = say.Finished(examples_trained=7, loss=0.5, accuracy=0.9, seconds=1.0)
+FINISHED = say.Finished(examples_trained=7, loss=0.5, seconds=1.0)
 
 
 class Gang:
@@ -78,10 +78,9 @@ def own_handler(number: int, frame: object) -> None:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Step]:
-    monkeypatch.setenv("TALLY_RUN_ID", "r")
+def here(tmp_path: Path) -> Iterator[Step]:
     before = signal.signal(signal.SIGTERM, own_handler)
-    yield Step("train", "r", 1, tmp_path, Recorder())
+    yield made_step(tmp_path)
     assert signal.signal(signal.SIGTERM, before) is own_handler
     assert not (tmp_path / "conductor.json").exists()
 

@@ -74,8 +74,8 @@ def failure(state: State) -> str:
 
 
 OBSERVED = Observed("0", Observation(1, 1, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0))
-PROGRESS = say.Progress(1, 9, 0, 1.0, 0.5, 1.0)
-FINISHED = say.Finished(7, 0.5, 0.9, 1.0)
+PROGRESS = say.Progress(1, 9, 0, 1.0, {"accuracy": 0.5}, 1.0)
+FINISHED = say.Finished(7, 0.5, 1.0, {"accuracy": 0.9})
 ORPHANED = ended("0", reason="exit code 75 (see its log)", exit_code=75)
 OOM = ended("1", cause="oom", reason="OOMKilled", memory_limit_bytes=384 * MIB)
 UNSCHEDULABLE = pending("0", cause="unschedulable", reason="0/3 nodes are available")
