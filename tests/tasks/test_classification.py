@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tally.errors import SpecError
 from tally.learning.tensorflow import environment
 from tally.tasks import registry
 from tally.tasks.task import Batch, Head
@@ -44,3 +45,9 @@ def test_right_answers_are_counted_and_shown_as_a_share() -> None:
 
 def test_a_packaged_model_ends_in_a_probability_a_class() -> None:
     assert TASK.head(FACTS) == Head(3, "softmax")
+
+
+@pytest.mark.parametrize("name", ["regresion", "sections", "classification.showing"])
+def test_a_task_that_there_is_not_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(SpecError, match=f"got {name};"):
+        registry.of({"task": name})
