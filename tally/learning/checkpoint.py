@@ -23,7 +23,7 @@ from tally.gang.messages import EpochEnd
 from tally.learning.noise import UNKNOWN, GradientNoise
 from tally.storage import CloudPath, Location, atomic_file
 
-SCHEMA = 2  # 1 knew no batch that changes
+SCHEMA = 3  # 2 knew no weight of the loss, 1 no batch that changes
 KEPT = 2
 STORE_SECONDS = 30.0  # for an object store to take a checkpoint; or to fail without giving a byte
 _PATTERN = "checkpoint-*.safetensors"

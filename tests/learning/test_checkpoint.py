@@ -145,6 +145,16 @@ def test_a_newer_tallys_checkpoint_is_refused(
         checkpoint.latest(tmp_path, silent)
 
 
+def test_a_position_that_an_older_tally_cannot_read_is_of_a_schema_that_it_refuses(
+    tmp_path: Path,
+) -> None:
+    path = checkpoint.save(tmp_path, made())
+    assert isinstance(path, Path)
+    _, state = checkpoint.read_tensors(path)
+    assert state["position"]["loss_weight"] == 56.0  # schema 2 knew none
+    assert state["schema"] == 3
+
+
 def test_a_kill_in_mid_save_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
     program = """
 import sys
