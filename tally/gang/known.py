@@ -58,7 +58,8 @@ class Sizing:
         now: the newest generation's size; None before there is one.
         wanted: what the policy said last.
         stayed: whether it was written that the size stays as it is.
-        ordered_seconds: when the last change was ordered, until all came or were given up.
+        ordered_seconds: when the last change was ordered, or all of it last had a place; None once
+            it trains so, or was given up.
         next_seconds: when the policy is asked again.
     """
 

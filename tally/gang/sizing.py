@@ -54,11 +54,14 @@ def look(state: State, now_seconds: float) -> Outcome:
     sizing = state.sizing
     if sizing is None:
         return state, []
-    ordered = sizing.ordered_seconds
-    if state.running >= state.target:  # all that were asked for came: who dies later is replaced
-        sizing = replace(sizing, ordered_seconds=None)
-    elif ordered is not None and sizing.now and now_seconds > ordered + PENDING_SECONDS:
-        return _given_up(state, sizing, sizing.now)
+    ordered, now = sizing.ordered_seconds, sizing.now
+    if ordered is not None and now:
+        if _place(now) == (state.kind, state.target):  # they train: who dies later is replaced
+            sizing = replace(sizing, ordered_seconds=None)
+        elif state.running >= state.target:  # who loses its place before that may wait as long
+            sizing = replace(sizing, ordered_seconds=now_seconds)
+        elif now_seconds > ordered + PENDING_SECONDS:
+            return _given_up(state, sizing, now)
     if now_seconds < sizing.next_seconds:
         return replace(state, sizing=sizing), []
     sizing = replace(sizing, next_seconds=now_seconds + WEIGH_SECONDS)

@@ -19,6 +19,7 @@ from tally.gang import rules
 from tally.gang.actions import (
     Changed,
     Decided,
+    FinishMove,
     GiveUp,
     Gone,
     Have,
@@ -31,7 +32,7 @@ from tally.gang.actions import (
 )
 from tally.gang.coordinator.events import Formed
 from tally.gang.gang import Size
-from tally.gang.known import Look, Sizing, State, Stop, Weighed
+from tally.gang.known import Look, Moved, Sizing, State, Stop, Weighed
 from tally.gang.sizing import PENDING_SECONDS, WEIGH_SECONDS
 
 pytestmark = pytest.mark.exact
@@ -120,8 +121,24 @@ def test_who_has_no_place_is_given_up_after_a_while_and_once() -> None:
 def test_who_dies_long_after_a_change_is_replaced_and_not_given_up() -> None:
     grow = Weighed(Advised(LARGER))
     state, _ = told(choosing(), grow, grow, started("2"), Look(LONG))
-    _, actions = told(state, ended("2"), Look(LONG), at=NOW + PENDING_SECONDS + 0.1)
-    assert Have(3) in actions and actions[-1] == Weigh()
+    still, _ = told(state, Look(LONG), at=NOW + PENDING_SECONDS)
+    trains, _ = told(state, formed("0", "1", "2"), Look(LONG))
+    for before in (still, trains):
+        _, actions = told(before, ended("2"), Look(LONG), at=NOW + PENDING_SECONDS + 0.1)
+        assert Have(3) in actions and not [one for one in actions if isinstance(one, GiveUp)]
+
+
+def test_who_loses_its_place_before_a_move_is_done_is_given_up_like_who_never_had_one() -> None:
+    """Else the machines of both types are paid for until there is a place again."""
+    other = Weighed(Advised(Size("n2", 2, 32)))
+    state, _ = told(choosing(), other, other, Moved("n2", 2))
+    state, _ = told(state, started("1.0"), started("1.1"), Look(LONG), at=NOW + 20)
+    state, actions = told(state, ended("1.1"), Look(LONG), at=NOW + 40)
+    assert Have(2) in actions
+    state, actions = told(state, Look(LONG), at=NOW + 20 + PENDING_SECONDS + 0.1)
+    assert actions[0] == GiveUp("n2", 1) and state.target == 1
+    _, actions = told(state, formed("1.0"))
+    assert FinishMove() in actions
 
 
 def test_the_last_worker_that_was_taken_away_is_replaced_where_that_pays() -> None:
