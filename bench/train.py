@@ -116,7 +116,7 @@ class Quiet:
 def tally(model: Any, dataset: Dataset, train: Split, seed: int) -> float:
     from tally.gang.messages import WorkerConfig
     from tally.learning import elastic
-    from tally.learning.checkpoint import Position
+    from tally.learning.position import Position
     from tally.learning.saving import Saver
     from tally.learning.tensorflow import loop
 

@@ -90,7 +90,7 @@ def body(engine: Collective, arguments: Mapping[str, Any], shared: Any, told: An
     """A child: builds and warms, then serves generations."""
     from tally.data.format import open_dataset
     from tally.learning import advance, elastic, state
-    from tally.learning.checkpoint import Position
+    from tally.learning.position import Position
     from tally.learning.worker import prepared
 
     config = WorkerConfig.from_json(arguments["config"])

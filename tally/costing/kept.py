@@ -18,19 +18,11 @@ from sqlalchemy import (
 
 from tally.costing import cluster_tables, tables
 from tally.costing.database import reading, writing
-from tally.costing.quotes import Quote, RunEvent
+from tally.costing.quotes import Kept, Quote, RunEvent
 from tally.costing.runs import several
 
 _CHUNK = 500  # ids in one statement
 _QUOTES, _EVENTS = cluster_tables.quotes, cluster_tables.events
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """So many rows, and so many bytes in them."""
-
-    rows: int
-    bytes: int
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tally.costing.overheads import WITHIN_80
-from tally.costing.profiles import Profile
+from tally.costing.profile import Profile
 from tally.costing.quote import Range, symmetric
 
 NEWEST = 6  # measurements that count

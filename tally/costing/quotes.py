@@ -1,4 +1,4 @@
-"""A run's quote and budget, as the ledger keeps them beside its usage."""
+"""A run's quote, budget and events, as the ledger keeps them beside its usage. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,3 +58,11 @@ class RunEvent:
     step: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """So many rows, and so many bytes in them."""
+
+    rows: int
+    bytes: int

@@ -1,22 +1,18 @@
-"""Whether a run on the cluster has ended: its Workflow says so, or that nobody conducts it.
+"""Whether a run on the cluster has ended: its Workflow says so, or that nobody conducts it. Pure.
 
-Observe (`look`), then decide (`verdict`, pure). Kubeflow ends a run that was terminated as Failed,
-by a time limit of 0; Argo's own command by `shutdown`.
+Kubeflow ends a run that was terminated as Failed, by a time limit of 0; Argo's own command by
+`shutdown`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tally.costing.runs import State
-from tally.kube.cluster import Cluster, Refused
-from tally.kube.manifests import CONDUCTOR, KFP_RUN
 from tally.kube.quantities import microseconds
 from tally.kube.template import Object
 
 WORKFLOW_LABEL = "workflows.argoproj.io/workflow"  # on Argo's pods: their Workflow's name
-_WORKFLOWS = "apis/argoproj.io/v1alpha1"
 _STATES: dict[str, State] = {"Succeeded": "succeeded", "Failed": "failed", "Error": "failed"}
-_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -70,51 +66,8 @@ class Verdict:
     ended_microseconds: int | None = None
 
 
-def look(cluster: Cluster, run: Run, *, argo: bool) -> Seen:
-    """A gang's run as the cluster shows it now.
-
-    Args:
-        cluster: as somebody who may list Workflows and pods.
-        run: which.
-        argo: there are Workflows; see `has_workflows`.
-
-    Raises:
-        Refused: something cannot be read; nothing is known then.
-    """
-    seen = look_for_workflow(cluster, run) if argo else Seen()
-    if seen.workflows or seen.is_gone:
-        return seen
-    query = {"labelSelector": f"{KFP_RUN}={run.id},{CONDUCTOR}"}
-    path = f"api/v1/namespaces/{run.namespace}/pods"
-    pods = cluster.request("GET", path, query=query, seconds=_SECONDS)
-    return Seen(conductors=pods["items"] or ())
-
-
-def look_for_workflow(cluster: Cluster, run: Run) -> Seen:
-    """The same of any run, by its Workflow alone.
-
-    By its name it is one key to the API server; by label it may have to read them all.
-
-    Raises:
-        Refused: it cannot be read.
-    """
-    by = (
-        {"fieldSelector": f"metadata.name={run.workflow}"}
-        if run.workflow
-        else {"labelSelector": f"{KFP_RUN}={run.id}"}
-    )
-    path = f"{_WORKFLOWS}/namespaces/{run.namespace}/workflows"
-    try:
-        found = cluster.request("GET", path, query=by, seconds=_SECONDS)["items"] or []
-    except Refused as error:
-        if error.status != 404:
-            raise
-        return Seen()  # the kind has just gone: that says nothing of a run
-    return Seen(found, is_gone=bool(run.workflow) and not found)
-
-
 def verdict(seen: Seen) -> Verdict | None:
-    """That the run has ended, by what was seen; None where it may go on. Pure."""
+    """That the run has ended, by what was seen; None where it may go on."""
     if seen.workflows:
         ends = [_end(workflow) for workflow in seen.workflows]
         # a run that goes on has or gets a conductor, which ends what an earlier one left
@@ -133,21 +86,6 @@ def conductors_ended(conductors: Sequence[Object]) -> str:
     if any(phase not in ("Succeeded", "Failed") for phase in phases):
         return ""
     return f"its conductor has {phases[0].lower()}" if phases else "it has no conductor"
-
-
-def has_workflows(cluster: Cluster) -> bool:
-    """Whether the cluster has Argo's kind; what anybody may ask.
-
-    Raises:
-        Refused: the cluster does not say.
-    """
-    try:
-        kinds = cluster.request("GET", _WORKFLOWS, seconds=_SECONDS)
-    except Refused as error:
-        if error.status == 404:
-            return False
-        raise
-    return any(kind.get("name") == "workflows" for kind in kinds.get("resources", []))
 
 
 def _end(workflow: Object) -> Verdict | None:

@@ -3,13 +3,12 @@
 A pod of a Job is deleted with it, and with it goes the only record of when it started and ended.
 With the finalizer a pod that dies while the meter is away is still there when it is back. A pod
 that only the finalizer holds uses nothing: no container, no place on a node, none of a quota.
+
+Pure.
 """
 
-from tally.kube.cluster import Cluster, Refused
 from tally.kube.manifests import FINALIZER
 from tally.kube.template import Object
-
-_TRIES = 3
 
 
 def is_carried(pod: Object) -> bool:
@@ -41,32 +40,3 @@ def removal(pod: Object) -> list[Object]:
         {"op": "test", "path": path, "value": FINALIZER},
         {"op": "remove", "path": path},
     ]
-
-
-def take_off(cluster: Cluster, pod: Object) -> None:
-    """Take it off without a meter; nothing where it is off or the pod is gone.
-
-    Args:
-        cluster: as somebody who may get and patch pods.
-        pod: as it looked last.
-
-    Raises:
-        Refused: the cluster refuses it.
-    """
-    meta = pod["metadata"]
-    path = f"api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
-    for left in reversed(range(_TRIES)):
-        try:
-            now = cluster.request("GET", path)
-            if now["metadata"]["uid"] != meta["uid"] or not is_carried(now):
-                return
-            # a merge patch replaces the whole list: only if the pod is still what was read
-            others = [name for name in now["metadata"]["finalizers"] if name != FINALIZER]
-            same = {key: now["metadata"][key] for key in ("uid", "resourceVersion")}
-            cluster.request("PATCH", path, {"metadata": {**same, "finalizers": others}})
-            return
-        except Refused as error:
-            if error.status == 404:
-                return
-            if error.status != 409 or not left:
-                raise

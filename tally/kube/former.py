@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from tally.errors import RunError
 from tally.kube import finalizer
 from tally.kube.cluster import Cluster, Refused
+from tally.kube.manifests import FINALIZER
 from tally.kube.template import Object
 
 _GONE_SECONDS = 60.0  # for all that there was to be gone
 _INSIST_SECONDS = 20.0  # after which pods are forgotten by force: their node or the meter is lost
 _POLL_SECONDS = 0.2
+_TRIES = 3
 
 
 def remove_former(cluster: Cluster, jobs: str, pods: str, selector: str) -> None:
@@ -47,7 +49,7 @@ def remove_former(cluster: Cluster, jobs: str, pods: str, selector: str) -> None
                     delete_pod(cluster, pods, pod, seconds=0)
             for pod in left_pods:  # a meter that is there has taken it off by now
                 if finalizer.is_carried(pod):
-                    finalizer.take_off(cluster, pod)
+                    let_go(cluster, pod)
         time.sleep(_POLL_SECONDS)
 
 
@@ -64,6 +66,35 @@ def delete_pod(cluster: Cluster, pods: str, pod: Object, *, seconds: int) -> Non
     body = {"gracePeriodSeconds": seconds, "preconditions": {"uid": meta["uid"]}}
     with already_gone():
         cluster.request("DELETE", f"{pods}/{meta['name']}", body)
+
+
+def let_go(cluster: Cluster, pod: Object) -> None:
+    """Take the finalizer off without a meter; nothing where it is off or the pod is gone.
+
+    Args:
+        cluster: as somebody who may get and patch pods.
+        pod: as it looked last.
+
+    Raises:
+        Refused: the cluster refuses it.
+    """
+    meta = pod["metadata"]
+    path = f"api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
+    for left in reversed(range(_TRIES)):
+        try:
+            now = cluster.request("GET", path)
+            if now["metadata"]["uid"] != meta["uid"] or not finalizer.is_carried(now):
+                return
+            # a merge patch replaces the whole list: only if the pod is still what was read
+            others = [name for name in now["metadata"]["finalizers"] if name != FINALIZER]
+            same = {key: now["metadata"][key] for key in ("uid", "resourceVersion")}
+            cluster.request("PATCH", path, {"metadata": {**same, "finalizers": others}})
+            return
+        except Refused as error:
+            if error.status == 404:
+                return
+            if error.status != 409 or not left:
+                raise
 
 
 @contextlib.contextmanager

@@ -6,8 +6,8 @@ from tally.costing.nodes import Node
 from tally.kube import quantities
 from tally.kube.quantities import Held
 from tally.kube.template import Object
-from tally.machines.catalogue import PricedMachine
 from tally.machines.labels import OWN_LABEL, TYPE_LABEL, is_spot, region_of
+from tally.machines.priced import PricedMachine
 from tally.machines.shares import PriceShares
 
 _ACCELERATOR_LABELS = (

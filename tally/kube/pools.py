@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 
 from tally.errors import SpecError
 from tally.kube.template import Object, pod_spec, worker_template
-from tally.machines.catalogue import Catalogue, MachineType
 from tally.machines.labels import machine_type_of
+from tally.machines.machine_type import MachineType
+from tally.machines.priced import Catalogue
 
 
 def node_selector(machine: MachineType) -> dict[str, str]:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tally.kube import ended, finalizer
+from tally.kube import ended, finalizer, workflows
 from tally.kube.cluster import Cluster
-from tally.kube.former import already_gone
+from tally.kube.former import already_gone, let_go
 from tally.kube.manifests import FINALIZER, GANG, KFP_RUN, RUN
 from tally.kube.template import Object
 
@@ -52,7 +52,7 @@ def reap(cluster: Cluster, namespace: str | None = None, *, dry_run: bool = Fals
         lines.append(f"{'would remove' if dry_run else 'removed'} {gang}: {why}")
     for pod in _held(cluster, path) if dry_run else _until_taken(cluster, path):
         if not dry_run:
-            finalizer.take_off(cluster, pod)
+            let_go(cluster, pod)
         verb = "would let go" if dry_run else "let go"
         where = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
         lines.append(f"{verb} {where}: no meter took {FINALIZER} off it")
@@ -133,7 +133,7 @@ def _gang(meta: Object) -> Gang:
 def _orphans(cluster: Cluster, namespace: str | None) -> Iterator[tuple[Gang, str]]:
     """The gangs whose run has ended, and how that is known."""
     found = gangs(cluster, namespace)
-    argo = bool(found) and ended.has_workflows(cluster)
+    argo = bool(found) and workflows.has_workflows(cluster)
     for gang in found:
-        if verdict := ended.verdict(ended.look(cluster, gang.run, argo=argo)):
+        if verdict := ended.verdict(workflows.look(cluster, gang.run, argo=argo)):
             yield gang, verdict.why

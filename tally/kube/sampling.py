@@ -24,6 +24,27 @@ so soon after is the other of the two, and no restart."""
 
 
 @dataclass(frozen=True, slots=True)
+class PodSample:
+    """One look at a pod: at its own cgroup, or at its containers' where that says more.
+
+    Attributes:
+        namespace, name: of the pod.
+        at_microseconds: when the kubelet looked, UTC on the node's clock.
+        cpu_core_seconds: used since the pod began.
+        working_set_bytes: of memory held then.
+        rate_cores: of the containers that run, each in the mean since its own start; None where
+            that is not told, or all are too young to have one.
+    """
+
+    namespace: str
+    name: str
+    at_microseconds: int
+    cpu_core_seconds: float
+    working_set_bytes: float
+    rate_cores: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
     """What is known of one container from its samples so far.
 

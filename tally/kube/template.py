@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tally.errors import SpecError
-from tally.machines.catalogue import MachineType
+from tally.machines.machine_type import MachineType
 from tally.machines.shape import Gpu, Tpu
 
 USER = 65532

@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass, replace
 
-from tally.data.format import Array
+from tally.data.content import Array
 from tally.gang.messages import EpochEnd, WorkerConfig
 from tally.learning import batches, order
-from tally.learning.checkpoint import Position
 from tally.learning.noise import GradientNoise
+from tally.learning.position import Position
 from tally.tasks.task import Task
 
 

@@ -19,8 +19,8 @@ from tally.gang.coordinator.events import Observation
 from tally.gang.messages import Message, Progress, WorkerConfig
 from tally.learning import order
 from tally.learning.advance import Done, advanced, ended, finished, steps_done, steps_left
-from tally.learning.checkpoint import Position
 from tally.learning.noise import GradientNoise, averaged
+from tally.learning.position import Position
 from tally.learning.tensorflow import loop
 from tally.tasks.targets import size_bytes
 from tally.tasks.task import Task

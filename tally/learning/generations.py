@@ -12,8 +12,8 @@ from tally.gang.coordinator.client import Member
 from tally.gang.coordinator.events import End, Generation, Observation
 from tally.gang.messages import Finished, Message, Note, Started, Stopped, WorkerConfig
 from tally.learning import advance, checkpoint, elastic, output, state, warm
-from tally.learning.checkpoint import Position
 from tally.learning.elastic import Place, Standing
+from tally.learning.position import Position
 from tally.learning.saving import Saver
 from tally.learning.tensorflow import loop
 

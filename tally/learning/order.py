@@ -1,8 +1,8 @@
-"""Which examples a step sees: stateless, so that any process can say it for any step."""
+"""Which examples a step sees: stateless, so that any process can say it for any step. Pure."""
 
 import numpy as np
 
-from tally.data.format import Array
+from tally.data.content import Array
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> Array:

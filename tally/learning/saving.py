@@ -8,7 +8,8 @@ import numpy as np
 from tally import clock, storage
 from tally.gang.messages import Message, Saved, WorkerConfig
 from tally.learning import checkpoint, elastic
-from tally.learning.checkpoint import Checkpoint, Position
+from tally.learning.checkpoint import Checkpoint
+from tally.learning.position import Position
 from tally.learning.tensorflow import loop
 
 

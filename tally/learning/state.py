@@ -8,7 +8,7 @@ import numpy as np
 import safetensors.numpy
 
 from tally.gang.messages import WorkerConfig
-from tally.learning.checkpoint import Position
+from tally.learning.position import Position
 from tally.learning.tensorflow import loop
 from tally.userfile import is_user_file
 

@@ -17,11 +17,12 @@ from aiohttp import web
 
 from tally.costing.ledger import Ledger
 from tally.costing.runs import RunKey
-from tally.meter.answers import Refusal, note_caller
+from tally.meter.answers import note_caller
 from tally.meter.blocking import Blocking
 from tally.meter.identity import Caller, Identity
 from tally.meter.permission import Permission
 from tally.meter.rates import Rates
+from tally.meter.refusal import Refusal
 
 _TURNS = 16
 

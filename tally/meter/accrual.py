@@ -10,8 +10,19 @@ it as the ledger has it now.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from tally.meter.snapshot import Series
+
+class Series(NamedTuple):
+    """The labels of what a run has used; never a pod's name. A run's team is its namespace."""
+
+    run: str
+    pipeline: str
+    step: str
+    team: str
+    machine_type: str
+    phase: str
+
 
 Values = Mapping[Series, float]
 

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from tally.costing.documents import OLDEST, SCHEMA
 from tally.errors import RunError, SpecError
+from tally.meter.refusal import Refusal
 
 _log = logging.getLogger("tally.meter.http")
 WIRE_LOG = logging.getLogger("tally.meter.http.wire")
@@ -19,20 +20,6 @@ WIRE_LOG = logging.getLogger("tally.meter.http.wire")
 
 _ASKED = "Tally-Schema"
 _CALLER = web.RequestKey("caller", str)
-
-
-class Refusal(Exception):
-    """An answer that is none: why, in one sentence that the client may see.
-
-    Attributes:
-        status: HTTP's.
-        sentence: expected, got, remedy.
-        retry_seconds: when to ask again; 0 where that is not said.
-    """
-
-    def __init__(self, status: int, sentence: str, retry_seconds: int = 0) -> None:
-        super().__init__(sentence)
-        self.status, self.sentence, self.retry_seconds = status, sentence, retry_seconds
 
 
 def require_schema(what: str, found: object) -> int:

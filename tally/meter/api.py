@@ -28,7 +28,8 @@ from tally.costing.past_lives import past_lives
 from tally.costing.runs import RunRecord
 from tally.meter import bodies, charging, taking, wishes
 from tally.meter.access import SERVED, caller_of, namespace_of
-from tally.meter.answers import Refusal, answer, asked_schema
+from tally.meter.answers import answer, asked_schema
+from tally.meter.refusal import Refusal
 from tally.meter.taking import OwnRun
 
 MOST_RUNS = 1000

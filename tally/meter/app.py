@@ -18,7 +18,7 @@ from tally.costing.ledger import Ledger
 from tally.errors import SpecError
 from tally.meter import api
 from tally.meter.access import SERVED, Access, Served, caller_of
-from tally.meter.answers import WIRE_LOG, Refusal, answer, in_words
+from tally.meter.answers import WIRE_LOG, answer, in_words
 from tally.meter.apiserver import ApiServer
 from tally.meter.blocking import Blocking
 from tally.meter.bodies import LARGEST_BYTES
@@ -26,6 +26,7 @@ from tally.meter.health import Health
 from tally.meter.identity import Identity, Review
 from tally.meter.permission import Permission
 from tally.meter.rates import Rates
+from tally.meter.refusal import Refusal
 
 IDLE_SECONDS = 20.0
 """A connection that sends no whole request for so long is closed."""

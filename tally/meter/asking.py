@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from tally.errors import TallyError
-from tally.meter.answers import Refusal
+from tally.meter.refusal import Refusal
 
 KEPT_SECONDS = 15.0
 REFUSED_KEPT_SECONDS = 5.0

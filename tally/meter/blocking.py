@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from tally.meter.answers import Refusal
+from tally.meter.refusal import Refusal
 
 THREADS = 4
 WAITING = 32  # besides those that run

@@ -17,8 +17,8 @@ from tally.costing.allocation import Charge
 from tally.costing.charged import charged_on, charges_of, days
 from tally.costing.runs import RunKey
 from tally.meter.access import Served
-from tally.meter.answers import Refusal
 from tally.meter.identity import Caller
+from tally.meter.refusal import Refusal
 
 MOST_ROWS = 5_000  # in a page; a row is a kilobyte
 _AGAIN_SECONDS = 2

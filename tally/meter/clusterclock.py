@@ -5,7 +5,6 @@ a meter whose own wall clock is wrong, or is set in mid-run, must not change a b
 """
 
 import math
-import time
 from collections.abc import Callable
 
 from tally.errors import RunError
@@ -22,7 +21,7 @@ class ClusterClock:
     whose second is in doubt (`next_seconds`).
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
         """Knows nothing yet.
 
         Args:

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tally.meter.accrual import accrued
-from tally.meter.snapshot import Amounts, NodePrice, RunFigures, Series, Snapshot, Waiting
+from tally.meter.accrual import Series, accrued
+from tally.meter.snapshot import Amounts, NodePrice, RunFigures, Snapshot, Waiting
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

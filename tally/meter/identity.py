@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tally.kube.template import Object
-from tally.meter.answers import Refusal
 from tally.meter.asking import Asking
+from tally.meter.refusal import Refusal
 from tally.meterhttp import AUDIENCE
 
 _LONGEST = 8192

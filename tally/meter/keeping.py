@@ -7,8 +7,8 @@ is refused whole.
 import json
 from collections.abc import Collection, Mapping
 
-from tally.costing.kept import Kept
-from tally.meter.answers import Refusal
+from tally.costing.quotes import Kept
+from tally.meter.refusal import Refusal
 
 MOST_METRICS = 64
 """Names of what a run's steps measured."""

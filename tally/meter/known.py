@@ -1,4 +1,4 @@
-"""What the meter knows of the cluster's pods and nodes, and which of it the ledger has. No I/O."""
+"""What the meter knows of the cluster's pods and nodes, and which of it the ledger has. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ from tally.costing.usage import Usage
 from tally.kube import sampling
 from tally.kube.finalizer import is_carried, is_let_go
 from tally.kube.quantities import microseconds
+from tally.kube.sampling import PodSample
 from tally.kube.template import Object
 from tally.meter import slimming
-from tally.meter.kubelet import PodSample
 
 SETTLED_MICROSECONDS = 600 * 10**6  # after its end nothing of a pod changes any more
 _AWAY_MICROSECONDS = 90 * 10**6  # who has not seen a pod for longer was not looking

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from tally.errors import SpecError
-from tally.kube.sampling import LEAST_SECONDS
+from tally.kube.sampling import LEAST_SECONDS, PodSample
 from tally.kube.template import Object
 from tally.meter.credentials import login
 
@@ -31,27 +31,6 @@ _ANSWER_SECONDS = 5.0
 _LARGEST_BYTES = 16 << 20
 _LONGEST_BACKOFF_SECONDS = 300.0
 _TLS = "TALLY_KUBELET_TLS"
-
-
-@dataclass(frozen=True, slots=True)
-class PodSample:
-    """One look at a pod: at its own cgroup, or at its containers' where that says more.
-
-    Attributes:
-        namespace, name: of the pod.
-        at_microseconds: when the kubelet looked, UTC on the node's clock.
-        cpu_core_seconds: used since the pod began.
-        working_set_bytes: of memory held then.
-        rate_cores: of the containers that run, each in the mean since its own start; None where
-            that is not told, or all are too young to have one.
-    """
-
-    namespace: str
-    name: str
-    at_microseconds: int
-    cpu_core_seconds: float
-    working_set_bytes: float
-    rate_cores: float | None = None
 
 
 @dataclass

@@ -10,7 +10,7 @@ from tally.kube import sampling
 from tally.kube.nodelife import node_capacity, node_life
 from tally.kube.podusage import pod_usage
 from tally.kube.quantities import accelerator_clients
-from tally.machines.catalogue import PricedMachine
+from tally.machines.priced import PricedMachine
 from tally.machines.shares import OPENCOST, price_shares
 from tally.meter.known import Known, KnownNode, KnownPod
 

@@ -11,7 +11,8 @@ from tally.errors import SpecError, TallyError
 from tally.kube import finalizer
 from tally.kube.manifests import FINALIZER
 from tally.kube.template import Object
-from tally.machines.catalogue import Catalogue, PricedMachine, load
+from tally.machines.catalogue import load
+from tally.machines.priced import Catalogue, PricedMachine
 from tally.meter.apiserver import Answer, ApiServer, Unanswered
 from tally.meter.clusterclock import ClusterClock
 from tally.meter.health import Health

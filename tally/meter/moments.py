@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tally.costing.usage import Usage
-from tally.meter.answers import Refusal
-from tally.meter.bodies import PostedUsage
+from tally.meter.posts import PostedUsage
+from tally.meter.refusal import Refusal
 
 APART_MICROSECONDS = 5 * 10**6
 """So far ahead a conductor's clock may be while its worker's pod lasts."""

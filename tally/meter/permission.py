@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tally.meter.answers import Refusal
 from tally.meter.apiserver import Unanswered
 from tally.meter.asking import Asking
 from tally.meter.health import Health
 from tally.meter.identity import Caller, Review
+from tally.meter.refusal import Refusal
 
 _WAITING = 1024  # a list of runs asks of each namespace
 _WITHOUT_RIGHT = (

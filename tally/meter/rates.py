@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tally.meter.answers import Refusal
+from tally.meter.refusal import Refusal
 
 _REMEMBERED = 1024  # namespaces, before those are forgotten that may post all again
 

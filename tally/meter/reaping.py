@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from tally.errors import SpecError
-from tally.kube import ended, reap
+from tally.kube import ended, reap, workflows
 from tally.kube.cluster import Cluster, Refused
 from tally.kube.reap import Gang
 from tally.meter.metering import Meter
@@ -94,17 +94,17 @@ def observe(
     missing: set[str] = set()
     found: list[Gang] = []
     verdicts: dict[ended.Run, ended.Verdict | None] = {}
-    argo = ended.has_workflows(cluster)
+    argo = workflows.has_workflows(cluster)
     with _noted(missing):
         for namespace in [None] if namespaces is None else sorted(namespaces):
             found += reap.gangs(cluster, namespace)
     for run in dict.fromkeys(gang.run for gang in found):
         with _noted(missing):
-            verdicts[run] = ended.verdict(ended.look(cluster, run, argo=argo))
+            verdicts[run] = ended.verdict(workflows.look(cluster, run, argo=argo))
     for run in quiet if argo else ():
         if run not in verdicts:
             with _noted(missing):
-                verdicts[run] = ended.verdict(ended.look_for_workflow(cluster, run))
+                verdicts[run] = ended.verdict(workflows.look_for_workflow(cluster, run))
     return Observed(found, verdicts, missing)
 
 

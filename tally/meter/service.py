@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -81,7 +82,8 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     access = access_of(os.environ, own_namespace())
     async with ApiServer() as api:
-        meter = Meter(api, ClusterClock(), health, Unwritten(health), settings.ledger_url)
+        clock = ClusterClock(time.monotonic)
+        meter = Meter(api, clock, health, Unwritten(health), settings.ledger_url)
         showing, kubelets = Showing(meter), Kubelets()
         reaping = Reaping(meter, settings.reaps)
         loops = Loops(health, stopped)

@@ -13,23 +13,13 @@ from tally.costing.nodes import Node
 from tally.costing.quotes import Quote
 from tally.costing.runs import RunKey
 from tally.costing.usage import Usage
+from tally.meter.accrual import Series
 from tally.meter.days import DayCosts, has_price, is_unpriced, recent_days
 
 SHOWN_SECONDS = 3600
 """So long after a run's end its series stay."""
 
 _GIBIBYTE = 2**30
-
-
-class Series(NamedTuple):
-    """The labels of what a run has used; never a pod's name. A run's team is its namespace."""
-
-    run: str
-    pipeline: str
-    step: str
-    team: str
-    machine_type: str
-    phase: str
 
 
 class Waiting(NamedTuple):

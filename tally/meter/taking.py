@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tally.costing import cluster_tables
-from tally.costing.kept import Kept
 from tally.costing.ledger import Ledger
-from tally.costing.quotes import RESIZE_ASKED
+from tally.costing.quotes import RESIZE_ASKED, Kept
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
 from tally.meter import bodies, keeping
-from tally.meter.answers import Refusal
 from tally.meter.moments import cut, lives_of, require_moment
+from tally.meter.posts import PostedEvent, PostedQuote, PostedUsage, measured
+from tally.meter.refusal import Refusal
 
 Json = dict[str, Any]
 
@@ -49,7 +49,7 @@ def take_usage(ledger: Ledger, run: OwnRun, body: Json) -> Json:
     Raises:
         Refusal: 400, a bad row; 413, too many of one pod. Nothing is kept then.
     """
-    posted = bodies.posted_rows(body, "usage", bodies.PostedUsage)
+    posted = bodies.posted_rows(body, "usage", PostedUsage)
     pods = ledger.usage_of_pods((row.pod_uid for row in posted), "pod")
     said = conducted(posted, pods, run)
     by_id = {row.usage_id: row.pod_uid for row in said.rows}
@@ -70,7 +70,7 @@ def take_quote(ledger: Ledger, run: OwnRun, body: Json) -> Json:
     Raises:
         Refusal: 400, a bad field; 413, too large; 422, of another time. Nothing is kept then.
     """
-    quote = bodies.posted(body.get("quote"), "quote", bodies.PostedQuote)
+    quote = bodies.posted(body.get("quote"), "quote", PostedQuote)
     at = quote.made_at_microseconds
     began = _began(ledger, run, ledger.run(run.id, run.namespace))
     require_moment("quote.made_at_microseconds", at, began, run.now_microseconds)
@@ -86,7 +86,7 @@ def take_events(ledger: Ledger, run: OwnRun, body: Json) -> Json:
         Refusal: 400, a bad row; 413, too many; 422, of another time, of a kind that the meter alone
             writes, or too many names measured. Nothing is kept then.
     """
-    posted = bodies.posted_rows(body, "events", bodies.PostedEvent)
+    posted = bodies.posted_rows(body, "events", PostedEvent)
     if any(event.kind == RESIZE_ASKED for event in posted):
         raise Refusal(
             422, f"events: expected kinds of a step's own, got {RESIZE_ASKED}; post to /resize"
@@ -96,7 +96,7 @@ def take_events(ledger: Ledger, run: OwnRun, body: Json) -> Json:
     for index, event in enumerate(posted):
         name = f"events[{index}].at_microseconds"
         require_moment(name, event.at_microseconds, began, run.now_microseconds)
-    changes = bodies.measured(posted)
+    changes = measured(posted)
     metrics = changes.pop("metrics", {})
     there = record.metrics if record else {}
     keeping.require_metrics(there, metrics)
@@ -114,9 +114,7 @@ def take_events(ledger: Ledger, run: OwnRun, body: Json) -> Json:
     return {"accepted": len(posted)}
 
 
-def conducted(
-    posted: Sequence[bodies.PostedUsage], pods: Iterable[Usage], run: OwnRun
-) -> Conducted:
+def conducted(posted: Sequence[PostedUsage], pods: Iterable[Usage], run: OwnRun) -> Conducted:
     """What conductors say of their workers, as rows of the ledger. Pure.
 
     Whose a pod is, where it was and what it cost says its own row; the conductor says only which
@@ -138,7 +136,7 @@ def conducted(
     return Conducted(inside, unknown, len(told) - len(inside))
 
 
-def _row(said: bodies.PostedUsage, pod: Usage) -> Usage:
+def _row(said: PostedUsage, pod: Usage) -> Usage:
     row = replace(
         pod,
         **said.model_dump(),

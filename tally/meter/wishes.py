@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tally.costing.kept import Kept
 from tally.costing.ledger import Ledger
-from tally.costing.quotes import GANG, RESIZE_ASKED, RunEvent
+from tally.costing.quotes import GANG, RESIZE_ASKED, Kept, RunEvent
 from tally.machines.catalogue import machine
 from tally.meter import bodies, keeping
-from tally.meter.answers import Refusal
+from tally.meter.posts import PostedResize
+from tally.meter.refusal import Refusal
 from tally.meter.taking import OwnRun
 
 _TRAIN = "train"
@@ -25,7 +25,7 @@ def take_resize(ledger: Ledger, run: OwnRun, by: str, body: dict[str, Any]) -> d
         Refusal: 400, a bad field; 409, the run does not train now; 413, too many events; 422, more
             workers than it may have. SpecError: no such machine type.
     """
-    asked = bodies.posted(body.get("resize"), "resize", bodies.PostedResize)
+    asked = bodies.posted(body.get("resize"), "resize", PostedResize)
     if asked.machine_type:
         machine(asked.machine_type)
     kinds = (GANG, RESIZE_ASKED, *_ENDS)

@@ -21,7 +21,8 @@ from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.quotes import Quote
 from tally.costing.runs import RunRecord, State
 from tally.errors import RunError, SpecError
-from tally.machines.catalogue import MachineType, machine
+from tally.machines.catalogue import machine
+from tally.machines.machine_type import MachineType
 from tally.reports.quote_text import between
 from tally.runcontext import RunContext
 from tally.runs import limited, pipelines, quotes

@@ -6,7 +6,7 @@ from typing import Any
 
 from tally.costing.plan import LOCAL, Plan, PlannedOffer, PlannedStep
 from tally.costing.quote import SECONDS_PER_HOUR, Others, Row
-from tally.machines.catalogue import MachineType
+from tally.machines.machine_type import MachineType
 from tally.spec import Spec
 from tally.steps import sizes
 from tally.steps.asked import Asked

@@ -15,7 +15,7 @@ from tally.baselines import registry as baselines
 from tally.costing.ledger import Ledger
 from tally.costing.pace import Pace, pace
 from tally.costing.plan import LOCAL
-from tally.costing.profiles import Profile
+from tally.costing.profile import Profile
 from tally.data.format import Dataset, digest
 from tally.gang.messages import WorkerConfig
 from tally.spec import Spec

@@ -19,7 +19,8 @@ from tally.costing.scores import width as width_of
 from tally.costing.sensitivity import what_ifs
 from tally.data.format import Dataset
 from tally.machines import throughput as listed
-from tally.machines.catalogue import Catalogue, MachineType
+from tally.machines.machine_type import MachineType
+from tally.machines.priced import Catalogue
 from tally.models import registry
 from tally.scaling.listed import changes
 from tally.spec import Spec

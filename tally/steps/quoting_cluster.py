@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from tally.costing.pace import Pace, pace
-from tally.costing.profiles import Profile
+from tally.costing.profile import Profile
 from tally.costing.quotation import Quotation
 from tally.costing.quote import Candidate, price
 from tally.costing.quotes import Quote
 from tally.errors import TallyError
 from tally.machines import throughput as listed
-from tally.machines.catalogue import Catalogue, MachineType
+from tally.machines.machine_type import MachineType
+from tally.machines.priced import Catalogue
 from tally.spec import Spec
 from tally.steps import platform, sizes
 from tally.steps.asked import Asked

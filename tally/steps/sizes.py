@@ -10,7 +10,7 @@ from tally.costing.plan import LOCAL, Basis
 from tally.costing.quote import Candidate, Range, symmetric
 from tally.data.format import Dataset
 from tally.machines import throughput as listed
-from tally.machines.catalogue import MachineType
+from tally.machines.machine_type import MachineType
 from tally.machines.shares import OPENCOST, price_shares
 from tally.machines.throughput import Throughput
 from tally.models import memory, registry

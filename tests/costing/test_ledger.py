@@ -17,10 +17,9 @@ from helpers.costing.histories import HOUR, any_rows, killed, lives, record, row
 from tally.costing import tables
 from tally.costing.cluster_tables import event_id
 from tally.costing.database import writing
-from tally.costing.kept import Kept
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.merge import heard_microseconds, merge, newness, split_lost
-from tally.costing.quotes import RunEvent
+from tally.costing.quotes import Kept, RunEvent
 from tally.costing.usage import Usage
 from tally.errors import SpecError
 

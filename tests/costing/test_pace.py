@@ -4,7 +4,7 @@ import pytest
 
 from tally.costing.ledger import open_ledger
 from tally.costing.pace import pace
-from tally.costing.profiles import Profile
+from tally.costing.profile import Profile
 
 
 def seen(milliseconds: float, at: int = 1, **changes: object) -> Profile:

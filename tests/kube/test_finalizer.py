@@ -8,6 +8,7 @@ import pytest
 from helpers.kube.recorded import recorded
 from tally.kube import finalizer
 from tally.kube.cluster import Refused
+from tally.kube.former import let_go
 from tally.kube.manifests import FINALIZER
 
 NOT_FOUND = Refused("GET pod", 404, "NotFound", "")
@@ -68,7 +69,7 @@ class Api:
 def test_without_a_meter_it_is_taken_off_the_pod_as_it_is_now_and_others_stay() -> None:
     now = pod("other", FINALIZER, resourceVersion="9")
     api: Any = Api(now, CONFLICT, now, {})
-    finalizer.take_off(api, pod(FINALIZER, resourceVersion="1"))
+    let_go(api, pod(FINALIZER, resourceVersion="1"))
     uid = now["metadata"]["uid"]
     assert api.patched == [{"uid": uid, "resourceVersion": "9", "finalizers": ["other"]}] * 2
     assert api.answers == []
@@ -86,11 +87,11 @@ def test_without_a_meter_it_is_taken_off_the_pod_as_it_is_now_and_others_stay() 
 )
 def test_where_it_is_off_already_nothing_is_changed(answers: list[Any]) -> None:
     api: Any = Api(*answers)
-    finalizer.take_off(api, pod(FINALIZER))
+    let_go(api, pod(FINALIZER))
     assert api.answers == []
 
 
 def test_a_refusal_is_told() -> None:
     api: Any = Api(pod(FINALIZER), FORBIDDEN)
     with pytest.raises(Refused, match=r"manifests/gang-rbac\.yaml"):
-        finalizer.take_off(api, pod(FINALIZER))
+        let_go(api, pod(FINALIZER))

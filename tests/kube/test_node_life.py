@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tally.costing.ledger import open_ledger
 from tally.costing.nodes import Node
 from tally.kube.nodelife import node_capacity, node_life
-from tally.machines.catalogue import PricedMachine
+from tally.machines.priced import PricedMachine
 from tally.machines.shares import OPENCOST, PriceShares
 
 pytestmark = pytest.mark.exact

@@ -18,7 +18,7 @@ from tally.errors import SpecError
 from tally.gang.coordinator.events import Formed, Observation
 from tally.gang.messages import Finished, Message, Progress
 from tally.learning import advance, batches, checkpoint, elastic, order
-from tally.learning.checkpoint import Position
+from tally.learning.position import Position
 from tally.learning.tensorflow import environment, loop
 from tally.models import registry
 

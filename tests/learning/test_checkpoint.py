@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tally.errors import RunError, SchemaError, SpecError
 from tally.gang.messages import EpochEnd
 from tally.learning import checkpoint
-from tally.learning.checkpoint import Checkpoint, Position
+from tally.learning.checkpoint import Checkpoint
+from tally.learning.position import Position
 
 SPEC: dict[str, str | int] = {"dataset": "abc", "model": "cnn", "batch_size": 32, "seed": 0}
 HISTORY = (EpochEnd(0, 0.5, 1.5, {"accuracy": 0.75}),)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tally.errors import SpecError
-from tally.machines.catalogue import Catalogue, load
+from tally.machines.catalogue import load
+from tally.machines.priced import Catalogue
 
 PRICES = """
 machine_types:

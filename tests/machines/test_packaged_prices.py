@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from tally.machines import catalogue
-from tally.machines.catalogue import MachineType, load
+from tally.machines.catalogue import load
+from tally.machines.machine_type import MachineType
 
 FILES = sorted(Path(catalogue.__file__).parent.glob("*.yaml"))
 TYPES = list(load().machine_types.values())

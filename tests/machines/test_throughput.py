@@ -2,7 +2,8 @@
 
 import pytest
 
-from tally.machines.catalogue import MachineType, load
+from tally.machines.catalogue import load
+from tally.machines.machine_type import MachineType
 from tally.machines.throughput import throughput
 
 

@@ -11,10 +11,9 @@ import yaml
 
 from helpers.built_manifests import MANIFESTS
 from helpers.kube.account_tokens import account_token
-from tally.kube import finalizer
 from tally.kube.cluster import Cluster
 from tally.kube.following import follow
-from tally.kube.former import delete_pod
+from tally.kube.former import delete_pod, let_go
 from tally.kube.gang import KubernetesGang
 from tally.kube.inside import own_pod
 from tally.kube.manifests import GangSpec
@@ -110,7 +109,7 @@ def test_the_role_has_each_verb_that_steps_and_a_gang_ask_for_and_none_besides(
     stopped = threading.Event()
     follow(cluster, gang._pods, gang._selector, lambda pod, gone: stopped.set(), stopped)
     delete_pod(cluster, gang._pods, POD, seconds=1)
-    finalizer.take_off(cluster, POD)
+    let_go(cluster, POD)
     RequestedToken(account_token(tmp_path, "n", "tally-conductor"), lambda: cluster)()
     gang.stop(0)
     assert cluster.asked == rights()

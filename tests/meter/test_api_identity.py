@@ -8,9 +8,9 @@ import pytest
 
 from helpers.served_meter import RECORDED, recorded, token_of
 from tally.errors import RunError
-from tally.meter.answers import Refusal
 from tally.meter.asking import KEPT_SECONDS, REFUSED_KEPT_SECONDS
 from tally.meter.identity import Caller, Identity, verdict
+from tally.meter.refusal import Refusal
 
 GOOD = Caller("tally-record-expired", "pipeline-runner")
 

@@ -24,9 +24,9 @@ from helpers.metered_runs import (
 )
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.quotes import Quote
-from tally.meter.accrual import accrued
+from tally.meter.accrual import Series, accrued
 from tally.meter.exposition import Exposition, MeterState
-from tally.meter.snapshot import SHOWN_SECONDS, Series, take
+from tally.meter.snapshot import SHOWN_SECONDS, take
 
 pytestmark = pytest.mark.exact
 

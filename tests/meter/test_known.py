@@ -7,8 +7,8 @@ import pytest
 from helpers.meter.told import created, made, node, price, recorded
 from tally.costing.node_shares import share_nodes
 from tally.kube.manifests import FINALIZER
+from tally.kube.sampling import PodSample
 from tally.meter.known import SETTLED_MICROSECONDS, Known
-from tally.meter.kubelet import PodSample
 from tally.meter.making import Made, make
 
 SECOND = 10**6

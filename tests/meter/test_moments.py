@@ -8,8 +8,8 @@ import pytest
 from helpers.metered_runs import DAY, HOUR, NOON, SECOND, life, node, run
 from helpers.served_meter import Meter, served_meter
 from tally.costing.usage import Usage
-from tally.meter.bodies import PostedUsage
 from tally.meter.moments import cut, lives_of
+from tally.meter.posts import PostedUsage
 
 START = NOON - HOUR
 PLACED, END = START + 5 * SECOND, NOON - HOUR // 2

@@ -10,11 +10,11 @@ import pytest
 from helpers.metered_runs import NOON, run
 from helpers.served_meter import OWN, Meter, recorded, served_meter, token_of
 from tally.errors import RunError
-from tally.meter.answers import Refusal
 from tally.meter.asking import AT_ONCE, KEPT_SECONDS, REFUSED_KEPT_SECONDS
 from tally.meter.health import Health
 from tally.meter.identity import Caller, verdict
 from tally.meter.permission import Permission, allows
+from tally.meter.refusal import Refusal
 
 WHATS = ("usage", "quote", "bill", "events")
 

@@ -10,8 +10,8 @@ import urllib3
 from helpers.metered_runs import NOON, run
 from helpers.served_meter import Meter, served_meter, token_of
 from tally.meter import rates
-from tally.meter.answers import Refusal
 from tally.meter.rates import Bucket, Rate, Rates, filled, full, wait_seconds
+from tally.meter.refusal import Refusal
 
 RATE = Rate(requests_a_minute=60, bytes_a_minute=6 << 20)
 EVENT = {"events": [{"at_microseconds": NOON, "kind": "note"}]}

@@ -13,8 +13,8 @@ from helpers.metered_runs import HOUR, NOON, SECOND, life, node, run
 from helpers.ports import HeldPort
 from helpers.served_meter import Meter, served_meter, token_of, until
 from tally.costing.usage import Usage
-from tally.meter.answers import Refusal
 from tally.meter.rates import Rate, Rates
+from tally.meter.refusal import Refusal
 from tally.meterclient import MeterClient
 from tally.steps import outbox as outboxes
 from tally.steps.outbox import Outbox

@@ -10,7 +10,7 @@ from tally import clock
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.pace import pace
 from tally.costing.plan import Plan
-from tally.costing.profiles import Profile
+from tally.costing.profile import Profile
 from tally.costing.quotation import Quotation
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage

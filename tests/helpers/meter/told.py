@@ -7,7 +7,7 @@ from typing import Any
 
 from helpers import TESTS
 from tally.errors import SpecError
-from tally.machines.catalogue import PricedMachine
+from tally.machines.priced import PricedMachine
 from tally.machines.shares import OPENCOST
 from tally.meter.known import Known
 from tally.meter.making import Made, make

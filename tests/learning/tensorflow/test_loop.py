@@ -16,7 +16,7 @@ from tally.errors import DataError, RunError, SpecError
 from tally.gang.coordinator.events import Observation
 from tally.gang.messages import EpochEnd, Message, Saved
 from tally.learning import elastic, order, output
-from tally.learning.checkpoint import Position
+from tally.learning.position import Position
 from tally.learning.saving import Saver
 from tally.learning.tensorflow import environment, gradients, loop, predict
 from tally.models import registry
