@@ -4,7 +4,7 @@ import functools
 
 from kfp import dsl
 
-from tally.runs.placement import COMPONENTS_IMAGE
+from tally.content import COMPONENTS_IMAGE
 
 # Tally and its libraries are in the image (or in this Python, locally): nothing is installed at
 # run time.

@@ -12,9 +12,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from tally import __version__
 from tally.errors import SpecError
 
 PROJECT = Path(__file__).resolve().parents[1]
+COMPONENTS_IMAGE = f"tally:{__version__}"  # what a compiled pipeline has another for
 EXPECTED = "TALLY_EXPECTED_CONTENT"
 FILE = "CONTENT"  # in the image, beside tally/
 LOCK = "requirements/local.lock"

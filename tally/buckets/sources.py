@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tally.buckets import cache
+import tally.buckets.cache as cache  # the package itself imports this module
 from tally.buckets.entry import Entry
 from tally.buckets.objects import RETRY_SECONDS, Objects, download, reach, told
 from tally.buckets.patience import BucketError, patiently

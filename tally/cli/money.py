@@ -57,7 +57,7 @@ def bill(
     from tally.costing.ledger import open_ledger
     from tally.reports.text import bill_table
     from tally.runs import charged, prometheus_bill
-    from tally.runs.engines import engine_of, engine_with
+    from tally.runs.choosing import engine_of, engine_with
 
     if not run and not by:
         raise SpecError("bill: expected a run, or names to group by, got neither; pass RUN or BY")
@@ -134,7 +134,7 @@ def export(
 ) -> None:
     """Write all charges, and what of nodes was idle, as a file for FinOps tools."""
     from tally.runs import charged
-    from tally.runs.engines import engine_of
+    from tally.runs.choosing import engine_of
 
     if form != "focus":
         raise SpecError(f'FORMAT: expected focus, got "{form}"; pass FORMAT=focus')
@@ -151,7 +151,7 @@ def report(
     engine: EngineOption = "",
 ) -> None:
     """Write one self-contained HTML page: learning curve, money, the evaluation, throughput."""
-    from tally.runs.engines import engine_with
+    from tally.runs.choosing import engine_with
 
     print(engine_with(engine, run).report(run, out))
 
@@ -164,7 +164,7 @@ def compare(
 ) -> None:
     """Runs side by side, of this machine and of a cluster: parameters, metrics, cost."""
     from tally.reports import compare as comparison
-    from tally.runs.engines import engine_with
+    from tally.runs.choosing import engine_with
 
     names = [text for text in run.replace(",", " ").split() if text]
     if len(names) < 2:

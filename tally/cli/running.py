@@ -36,8 +36,8 @@ def submit(
     confirm_above_usd: ConfirmOption = 5.0,
 ) -> None:
     """Compile and run a pipeline, with live progress; ends with the bill."""
+    from tally.runs.choosing import engine_of
     from tally.runs.consent import Consent
-    from tally.runs.engines import engine_of
 
     consent, parameters = Consent(yes=yes, above_usd=confirm_above_usd), asked(settings)
     sys.exit(
@@ -59,7 +59,7 @@ def watch(
     cancel_on_interrupt: CancelOption = False,
 ) -> None:
     """Follow a run that was left running; ends with the bill."""
-    from tally.runs.engines import engine_with
+    from tally.runs.choosing import engine_with
 
     sys.exit(
         engine_with(engine, run).watch(
@@ -76,7 +76,7 @@ def resume(
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a run that did not finish, from its last checkpoint; SET can raise its limits."""
-    from tally.runs.engines import engine_with
+    from tally.runs.choosing import engine_with
 
     sys.exit(engine_with(engine, run).resume(run, asked(settings), as_json=as_json))
 
@@ -84,7 +84,7 @@ def resume(
 @app.command()
 def cancel(run: RunArgument, engine: EngineOption = "") -> None:
     """End a running run; one of this machine keeps its last checkpoint and can be resumed."""
-    from tally.runs.engines import engine_with
+    from tally.runs.choosing import engine_with
 
     print(engine_with(engine, run).cancel(run))
 
@@ -99,7 +99,7 @@ def resize(
     engine: EngineOption = "",
 ) -> None:
     """Let a run that trains go on with another number of workers, up to its max_workers."""
-    from tally.runs.engines import engine_with
+    from tally.runs.choosing import engine_with
 
     print(engine_with(engine, run).resize(run, workers, machine))
 
@@ -122,7 +122,7 @@ def reap(
 @app.command()
 def runs(as_json: JsonOption = False, engine: EngineOption = "") -> None:
     """List runs, newest first, with what each cost."""
-    from tally.runs.engines import engine_of
+    from tally.runs.choosing import engine_of
 
     found = engine_of(engine).listed()
     if as_json:
@@ -143,7 +143,7 @@ def logs(
     engine: EngineOption = "",
 ) -> None:
     """Print what a run's steps and Kubeflow's runner wrote."""
-    from tally.runs.engines import engine_with
+    from tally.runs.choosing import engine_with
 
     for title, text in engine_with(engine, run).logs(run, step):
         print(f"==> {title} <==")

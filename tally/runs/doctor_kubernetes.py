@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from tally import content
+from tally.content import COMPONENTS_IMAGE
 from tally.errors import SpecError
 from tally.kube import finalizer
 from tally.kube.cluster import Cluster, Refused
@@ -15,7 +16,7 @@ from tally.machines import catalogue
 from tally.runs.doctor_services import is_meter_well
 from tally.runs.finding import Check, Finding
 from tally.runs.kubeflow.settings import Settings
-from tally.runs.placement import COMPONENTS_IMAGE, placement
+from tally.runs.placement import placement
 
 ROLE_FILE = content.PROJECT / "manifests" / "base" / "conductor" / "rbac.yaml"
 _OLDEST = (1, 27)  # an Indexed Job's completions can be changed from then on

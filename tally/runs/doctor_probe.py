@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 
+from tally.content import COMPONENTS_IMAGE
 from tally.errors import SpecError, TallyError
 from tally.kube.cluster import Cluster, Refused
 from tally.kube.probe import COMMAND, Probe, Probed
@@ -10,7 +11,7 @@ from tally.kube.template import Volume, WorkerTemplate
 from tally.runs import signals
 from tally.runs.doctor_kubernetes import account_of, namespace_of
 from tally.runs.finding import Finding, of_error
-from tally.runs.placement import COMPONENTS_IMAGE, Placement, placement
+from tally.runs.placement import Placement, placement
 from tally.runs.tasks import SECRET_KEYS
 
 SECONDS = 60.0

@@ -8,10 +8,7 @@ from typing import Any, Protocol
 from tally.costing.bill import Bill
 from tally.costing.days import Charged
 from tally.costing.runs import RunRecord
-from tally.errors import SpecError
-from tally.runs import connected
 from tally.runs.consent import Consent
-from tally.runs.kubeflow.settings import on_cluster
 
 
 @dataclass(frozen=True)
@@ -75,38 +72,3 @@ class Engine(Protocol):
 
     def report(self, run: str, out: Path | None) -> Path:
         """Write a run's HTML page, into its folder on this machine without `out`; where it is."""
-
-
-def engine_of(choice: str) -> Engine:
-    """The engine that ENGINE names; without it the cluster's where KFP_HOST is set.
-
-    Raises:
-        SpecError: it is neither local nor cluster.
-    """
-    if on_cluster(choice):
-        from tally.runs.kubeflow.engine import Kubeflow
-
-        return Kubeflow()
-    if choice == "local":
-        connected.withdraw()
-    from tally.runs.here import Here
-
-    return Here()
-
-
-def engine_with(choice: str, run: str) -> Engine:
-    """The engine that has a run: as `engine_of`, but a run of this machine is found without being
-    asked for by ENGINE.
-
-    Raises:
-        SpecError: ENGINE is neither local nor cluster.
-    """
-    if not choice and on_cluster(choice):
-        from tally.costing.ledger import open_ledger
-
-        try:
-            open_ledger().find_run(run)
-        except SpecError:
-            return engine_of(choice)
-        return engine_of("local")
-    return engine_of(choice)

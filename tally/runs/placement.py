@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tally import __version__, content
+from tally import content
 from tally.buckets import endpoints
 from tally.errors import SpecError
 from tally.storage import CloudPath, location
 
-COMPONENTS_IMAGE = f"tally:{__version__}"  # what a compiled pipeline has another for
 _OWN_STORE = "s3://mlpipeline/tally"
 _OWN_SECRET = "mlpipeline-minio-artifact"  # noqa: S105  KFP's manifests keep it for any server
 _OF_STORE = ("TALLY_STORE", "AWS_ENDPOINT_URL", "AWS_REGION")

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tally.content import COMPONENTS_IMAGE
 from tally.kube.manifests import CONDUCTOR, label_value
 from tally.kube.quantities import quantity
 from tally.kube.template import USER
 from tally.machines.files import VARIABLE
-from tally.runs.placement import COMPONENTS_IMAGE, Placement
+from tally.runs.placement import Placement
 from tally.scaling.rightsizing import Requests
 
 CONDUCTOR_STEP = "train"

@@ -9,8 +9,8 @@ import pytest
 
 from tally.errors import SpecError
 from tally.runs import connected, doctor
+from tally.runs.choosing import engine_of
 from tally.runs.connected import Connection
-from tally.runs.engines import engine_of
 from tally.runs.here import Here
 from tally.runs.kubeflow.engine import Kubeflow
 
