@@ -118,6 +118,7 @@ def tally(model: Any, dataset: Dataset, train: Split, seed: int) -> float:
     from tally.learning import elastic
     from tally.learning.position import Position
     from tally.learning.saving import Saver
+    from tally.learning.standing import Place, Standing
     from tally.learning.tensorflow import loop
 
     plan = loop.StepPlan(batch_size=BATCH, learning_rate=RATE, seed=seed)
@@ -132,9 +133,9 @@ def tally(model: Any, dataset: Dataset, train: Split, seed: int) -> float:
             model_folder="",
         )  # fmt: skip
         saver = Saver(config, training, {}, lambda message: None)
-        standing = elastic.Standing(Position())
+        standing = Standing(Position())
         began = time.perf_counter()
-        elastic.train(config, training, train, standing, elastic.Place(), None, Quiet(saver))
+        elastic.train(config, training, train, standing, Place(), None, Quiet(saver))
         saver.wait()
         return time.perf_counter() - began
 

@@ -91,6 +91,7 @@ def body(engine: Collective, arguments: Mapping[str, Any], shared: Any, told: An
     from tally.data.format import open_dataset
     from tally.learning import advance, elastic, state
     from tally.learning.position import Position
+    from tally.learning.standing import Place, Standing
     from tally.learning.worker import prepared
 
     config = WorkerConfig.from_json(arguments["config"])
@@ -99,7 +100,7 @@ def body(engine: Collective, arguments: Mapping[str, Any], shared: Any, told: An
     sizes = config.max_workers if arguments["ready"] else 1
     training, _ = prepared(replace(config, cores=0, max_workers=sizes), dataset)
     split = dataset.splits["train"]
-    standing = elastic.Standing(Position())
+    standing = Standing(Position())
     Trace(arguments["trace"]).write("0", 0, 0)
     for membership in shared.generations():
         held = shared.load()
@@ -108,7 +109,7 @@ def body(engine: Collective, arguments: Mapping[str, Any], shared: Any, told: An
         try:
             engine.join(membership)
             _agree(engine, membership, training, standing, held[0]["steps"] if held else 0)
-            place = elastic.Place(membership.generation, membership.rank, membership.world_size)
+            place = Place(membership.generation, membership.rank, membership.world_size)
             outside = Outside(shared, told)
             used = None if membership.world_size == 1 else engine
             elastic.train(config, training, split, standing, place, used, outside)

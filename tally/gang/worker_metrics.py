@@ -32,7 +32,7 @@ BUCKETS_SECONDS = (
 
 
 class Counts(Protocol):
-    """What a worker has done so far; of elastic.Standing."""
+    """What a worker has done so far; of standing.Standing."""
 
     steps: int
     own_examples: int

@@ -12,9 +12,9 @@ from tally.gang.coordinator.client import Member
 from tally.gang.coordinator.events import End, Generation, Observation
 from tally.gang.messages import Finished, Message, Note, Started, Stopped, WorkerConfig
 from tally.learning import advance, checkpoint, elastic, output, state, warm
-from tally.learning.elastic import Place, Standing
 from tally.learning.position import Position
 from tally.learning.saving import Saver
+from tally.learning.standing import Place, Standing
 from tally.learning.tensorflow import loop
 
 COORDINATOR_LOST = 75  # on Kubernetes it fails the Job: nobody restarts an orphan
@@ -80,21 +80,21 @@ class Life:
             self._member.rest(self._generation, self._steps(), self._has_state)
 
     def paused(self) -> bool:
-        """As elastic.Outside."""
+        """As Outside."""
         return self._member.paused(self._generation)
 
     def stopping(self) -> bool:
-        """As elastic.Outside."""
+        """As Outside."""
         return self._stopping.is_set() or self._member.lost
 
     def observe(self, observation: Observation) -> None:
-        """As elastic.Outside."""
+        """As Outside."""
         self._member.observe(observation)
         if self._measured:
             self._measured(observation, self._standing, self._world_size)
 
     def save(self, position: Position) -> None:
-        """As elastic.Outside."""
+        """As Outside."""
         self._saver.save(position)
 
     @property

@@ -16,8 +16,8 @@ from helpers.learning.made_training import Crew, config, pictures
 from helpers.ports import HeldPort
 from tally.gang.coordinator.events import Observation, Observed
 from tally.gang.worker_metrics import WorkerMetrics, serve
-from tally.learning.elastic import Standing
 from tally.learning.position import Position
+from tally.learning.standing import Standing
 
 STEP_LIMIT_SECONDS = 5e-6
 NAMES = {

@@ -17,8 +17,9 @@ from tally.data.format import Array, Split, open_dataset
 from tally.errors import SpecError
 from tally.gang.coordinator.events import Formed, Observation
 from tally.gang.messages import Finished, Message, Progress
-from tally.learning import advance, batches, checkpoint, elastic, order
+from tally.learning import advance, batches, checkpoint, elastic, order, stepping
 from tally.learning.position import Position
+from tally.learning.standing import Place, Standing
 from tally.learning.tensorflow import environment, loop
 from tally.models import registry
 
@@ -145,15 +146,15 @@ def test_every_example_counts_once_an_epoch_whatever_the_batch(
     plan = loop.StepPlan(batch_size=32, learning_rate=0.001, seed=3, batches=SIZES)
     training = loop.prepare(registry.build("cnn", dataset.meta), dataset.meta, plan)
     split, outside = Watched(dataset.splits["train"].shards), Paused()
-    standing = elastic.Standing(Position())
+    standing = Standing(Position())
     asked.clear()
     for number, batch in enumerate((32, 64, 128, 32, 128, 64, 128)):
         outside.left = 10**9 if number == 6 else 4
         # four steps, however fast the machine is; to the end several a call
-        monkeypatch.setattr(elastic, "CALL_SECONDS", 0.15 if number == 6 else 0.0)
+        monkeypatch.setattr(stepping, "CALL_SECONDS", 0.15 if number == 6 else 0.0)
         standing.position = replace(standing.position, batch_size=batch)
         sized = loop.sized(training, batch)
-        elastic.train(wanted, sized, split, standing, elastic.Place(), None, outside)
+        elastic.train(wanted, sized, split, standing, Place(), None, outside)
     position, seen = standing.position, np.concatenate(asked)
     assert advance.finished(wanted, position, EXAMPLES)
     assert 4 * EXAMPLES <= position.progress_examples < 4 * EXAMPLES + 128

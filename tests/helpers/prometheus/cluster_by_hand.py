@@ -17,8 +17,8 @@ from tally.gang.coordinator.events import Observation
 from tally.gang.worker_metrics import WorkerMetrics
 from tally.kube.manifests import GangSpec, gang_objects
 from tally.kube.template import WorkerTemplate
-from tally.learning.elastic import Standing
 from tally.learning.position import Position
+from tally.learning.standing import Standing
 from tally.meter.exposition import CONTENT_TYPE, Exposition, MeterState
 from tally.meter.snapshot import Snapshot, take
 

@@ -15,9 +15,10 @@ from tally.data.format import Array, Dataset, Meta, Split, open_dataset
 from tally.errors import DataError, RunError, SpecError
 from tally.gang.coordinator.events import Observation
 from tally.gang.messages import EpochEnd, Message, Saved
-from tally.learning import elastic, order, output
+from tally.learning import elastic, order, output, stepping
 from tally.learning.position import Position
 from tally.learning.saving import Saver
+from tally.learning.standing import Place, Standing
 from tally.learning.tensorflow import environment, gradients, loop, predict
 from tally.models import registry
 
@@ -150,11 +151,11 @@ def test_every_example_counts_once_an_epoch_whenever_it_is_stopped(
     wanted = config(tmp_path, dataset.folder, epochs=2)
     asked.clear()
     told: list[Message] = []
-    saver, standing = Saver(wanted, training, {}, told.append), elastic.Standing(Position())
+    saver, standing = Saver(wanted, training, {}, told.append), Standing(Position())
     outside = Heard(saver)
     for stop in [*stops, 10**9]:
         outside.left = stop
-        elastic.train(wanted, training, split, standing, elastic.Place(), None, outside)
+        elastic.train(wanted, training, split, standing, Place(), None, outside)
     saver.wait()
     assert standing.position.epoch == 2
     assert standing.position.examples_trained == 2 * EXAMPLES
@@ -168,10 +169,10 @@ def test_every_example_counts_once_an_epoch_whenever_it_is_stopped(
 
 
 def test_the_next_call_is_as_long_as_asked_for_and_small_enough() -> None:
-    assert elastic.next_steps(1, 1.0, 1000) == 1
-    assert elastic.next_steps(1, 0.0001, 1000) == 4, "the first calls say little: grow slowly"
-    assert elastic.next_steps(100, 0.3, 1000) == 50
-    assert elastic.next_steps(8, 0.001, 16 * elastic.CALL_BYTES) == 1
+    assert stepping.next_steps(1, 1.0, 1000) == 1
+    assert stepping.next_steps(1, 0.0001, 1000) == 4, "the first calls say little: grow slowly"
+    assert stepping.next_steps(100, 0.3, 1000) == 50
+    assert stepping.next_steps(8, 0.001, 16 * stepping.CALL_BYTES) == 1
 
 
 PLAIN = Meta("plain", "sequence", (4, 3), "float32", 1.0, ("a", "b", "c"))
