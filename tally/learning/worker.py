@@ -34,7 +34,8 @@ from tally import lifeline, userfile  # noqa: E402
 from tally.data.format import open_dataset  # noqa: E402
 from tally.errors import RunError, SpecError, TallyError  # noqa: E402
 from tally.gang.collective import Collective  # noqa: E402
-from tally.gang.coordinator.client import CoordinatorLost, Member  # noqa: E402
+from tally.gang.coordinator.client import Member  # noqa: E402
+from tally.gang.coordinator.events import CoordinatorLost  # noqa: E402
 from tally.gang.messages import Failed, Message, Ready, WorkerConfig, encode  # noqa: E402
 from tally.learning.dataset_copy import local_dataset  # noqa: E402
 from tally.learning.tensorflow import environment  # noqa: E402

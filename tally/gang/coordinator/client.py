@@ -4,7 +4,6 @@ import contextlib
 import json
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,13 +15,11 @@ from tally.gang.coordinator import fetching, wire
 from tally.gang.coordinator.events import CoordinatorLost, End, Generation, Observation
 from tally.gang.coordinator.incoming import Incoming
 from tally.gang.coordinator.outgoing import Outgoing
-
-__all__ = ["CoordinatorLost", "Member"]
+from tally.gang.coordinator.silence import OUT_SECONDS, Silence
 
 CALL_SECONDS = 3.0
 RETRY_SECONDS = 0.1
 FLUSH_SECONDS = 2.0
-OUT_SECONDS = 1.0  # unknown to the coordinator for so long, with no End on its way
 
 
 class Member:
@@ -63,7 +60,7 @@ class Member:
         self._refused: SpecError | None = None
         self._problem = "no answer"
         self._urgent: Callable[[int], None] = lambda generation: None
-        self._unanswered_seconds = 0.0
+        self._silence = Silence()
         self._closed = False
         self.lost = False
 
@@ -123,11 +120,7 @@ class Member:
 
     def paused(self, generation: int) -> bool:
         """Whether `generation` has to end: a pause, the end, or no coordinator any more."""
-        return (
-            self._incoming.paused_generation >= generation
-            or self._incoming.end is not None
-            or self.lost
-        )
+        return self._incoming.has_to_end(generation) or self.lost
 
     def on_urgent(self, action: Callable[[int], None]) -> None:
         """Call `action` with the generation when its collective has to be interrupted.
@@ -236,7 +229,7 @@ class Member:
                 case "welcome":
                     self._incoming.welcomed(order.welcome)
                     self._outgoing.began(order.welcome.member)
-                    self._unanswered_seconds = 0.0
+                    self._silence.broken()
                 case "pause":
                     self._incoming.paused(order.pause)
                 case "generation":
@@ -260,7 +253,7 @@ class Member:
     def _beat(self) -> None:
         """Heartbeats: at their time, or at once when there is something to say."""
         beat = wire.call(self._channel, "Heartbeat")
-        since = time.monotonic()
+        self._silence.begin()
         while True:
             with self._changed:
                 assert self._incoming.welcome is not None, "it was let in before this thread began"
@@ -273,11 +266,8 @@ class Member:
             reply = None
             with contextlib.suppress(grpc.RpcError, ValueError):
                 reply = beat(request, metadata=self._metadata, timeout=self._call_seconds)
-            now = time.monotonic()
             with self._changed:
-                # a process that was itself stopped for a while was not unanswered so long
-                self._unanswered_seconds += min(now - since, self._call_seconds + heartbeat_seconds)
-                since = now
+                self._silence.beaten(self._call_seconds + heartbeat_seconds)
                 self._answered(request, reply)
                 self._press()
                 self._changed.notify_all()
@@ -289,12 +279,12 @@ class Member:
             self._outgoing.arrived(request, reply)
         over = self._incoming.end is not None
         if reply is not None and (reply.known or over):
-            self._unanswered_seconds = 0.0
+            self._silence.broken()
         unknown = reply is not None and not reply.known and self._outgoing.current(request)
-        if unknown and not over and self._unanswered_seconds > OUT_SECONDS:
+        if unknown and not over and self._silence.seconds > OUT_SECONDS:
             self._stream.cancel()  # it is dead without saying so: join again
             self._outgoing.began(b"")
-        if self._unanswered_seconds > self._lost_seconds and not over:
+        if self._silence.seconds > self._lost_seconds and not over:
             self.lost = True
             self._stream.cancel()
 

@@ -30,6 +30,10 @@ class Incoming:
         """Whether another coordinator than before speaks."""
         return self.welcome is not None and self.welcome.coordinator != welcome.coordinator
 
+    def has_to_end(self, generation: int) -> bool:
+        """Whether that generation has to: a pause, or the end."""
+        return self.paused_generation >= generation or self.end is not None
+
     def welcomed(self, welcome: pb.Welcome) -> None:
         """Let in, or in again after a cut: then the others wait for us to rest."""
         self.welcome = welcome

@@ -9,8 +9,8 @@ import sys
 import threading
 import time
 
-from tally.gang.coordinator.client import CoordinatorLost, Member
-from tally.gang.coordinator.events import End
+from tally.gang.coordinator.client import Member
+from tally.gang.coordinator.events import CoordinatorLost, End
 from tally.gang.coordinator.server import Coordinator
 
 TOKEN = b"a-token-of-the-test"
