@@ -5,6 +5,7 @@ import json
 import queue
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,35 @@ from tally.steps.wishes import Wishes
 END_SECONDS = 2.0  # for workers to leave once all is done
 
 
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Where a gang is.
+
+    Attributes:
+        host: where the coordinator listens.
+        dataset_folder: where workers fetch the dataset's files from the coordinator.
+        queue_seconds: how long nobody of the gang may have a place to run.
+        machine_type: of the gang's workers: of the catalogue, "local" for processes here, "" for
+            pods of none.
+    """
+
+    host: str = "127.0.0.1"
+    dataset_folder: Path | None = None
+    queue_seconds: float = 0.0
+    machine_type: str = ""
+
+
+HERE = Where()
+
+
 def conduct(
     here: Step,
     config: say.WorkerConfig,
     workers: int,
     token: bytes,
     make_gang: Callable[[str], Gang],
+    where: Where = HERE,
     *,
-    host: str = "127.0.0.1",
-    dataset_folder: Path | None = None,
-    queue_seconds: float = 0.0,
-    machine_type: str = "",
     limiter: Limiter | None = None,
     scaler: Scaler | None = None,
 ) -> say.Finished:
@@ -46,11 +65,7 @@ def conduct(
         workers: to begin with.
         token: the run's own, which the gang's workers were given.
         make_gang: the gang, from the coordinator's address.
-        host: where the coordinator listens.
-        dataset_folder: where workers fetch the dataset's files from the coordinator.
-        queue_seconds: how long nobody of the gang may have a place to run.
-        machine_type: of the gang's workers: of the catalogue, "local" for processes here, "" for
-            pods of none.
+        where: the gang is.
         limiter: says when to stop because of the budget or the deadline; None without limits.
         scaler: asks which size pays; None where the size stays as it is asked for.
 
@@ -66,30 +81,41 @@ def conduct(
             token,
             config.as_json(),
             happened.put,
-            host=host,
+            host=where.host,
             workers=workers,
-            dataset_folder=dataset_folder,
+            dataset_folder=where.dataset_folder,
         )
         gang = ending.gang = make_gang(coordinator.address)
-        facts = {"schema": 1, "address": coordinator.address, "token": token.decode()}
-        storage.write_secret(ending.control, json.dumps(facts).encode())
-        ending.looking = Looking(limiter.account, happened.put) if limiter else None
-        ending.wishes = Wishes(here.run_id, happened.put) if here.outbox is not None else None
+        _tell(ending.control, coordinator.address, token)
+        state = _state(here, config, workers, where, scaler)
+        ending.hear_of_money_and_wishes(here, limiter)
         gang.watch(happened.put)
         gang.start(workers)
         here.event(GANG, workers=workers, max_workers=config.max_workers)
-        asked = Asked(
-            run_id=here.run_id,
-            max_workers=config.max_workers,
-            queue_seconds=queue_seconds,
-            rebatches=config.largest_batch > 0,
-        )
-        sizing = Sizing(batch_size=scaler.batch_size) if scaler else None
-        state = State(asked=asked, target=workers, machine_types=(machine_type,), sizing=sizing)
         conductor = ending.conductor = Conductor(here, config, state, coordinator, gang, happened)
         conductor.limiter, conductor.scaler = limiter, scaler
         conductor.run()
     return conductor.result()
+
+
+def _tell(control: Path, address: str, token: bytes) -> None:
+    """Write down where the coordinator is, for whoever may resize the gang."""
+    facts = {"schema": 1, "address": address, "token": token.decode()}
+    storage.write_secret(control, json.dumps(facts).encode())
+
+
+def _state(
+    here: Step, config: say.WorkerConfig, workers: int, where: Where, scaler: Scaler | None
+) -> State:
+    """What the rules begin with."""
+    asked = Asked(
+        run_id=here.run_id,
+        max_workers=config.max_workers,
+        queue_seconds=where.queue_seconds,
+        rebatches=config.largest_batch > 0,
+    )
+    sizing = Sizing(batch_size=scaler.batch_size) if scaler else None
+    return State(asked=asked, target=workers, machine_types=(where.machine_type,), sizing=sizing)
 
 
 class Ending:
@@ -120,6 +146,12 @@ class Ending:
     def __enter__(self) -> "Ending":
         self._former = signal.signal(signal.SIGTERM, lambda *_: self._happened.put(Stop()))
         return self
+
+    def hear_of_money_and_wishes(self, here: Step, limiter: Limiter | None) -> None:
+        """Begin to look at what is spent, and at what the meter's clients want."""
+        put = self._happened.put
+        self.looking = Looking(limiter.account, put) if limiter else None
+        self.wishes = Wishes(here.run_id, put) if here.outbox is not None else None
 
     def __exit__(self, *error: object) -> None:
         """End what there is, from the coordinator on, each whatever became of those before."""

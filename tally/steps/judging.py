@@ -43,12 +43,11 @@ def judge(
         candidates: of the loaded model.
 
     Returns:
-        The task's measures, with `baseline` (of
-        tally.steps.comparing), `candidates` (rows of tally.steps.measuring), `verdict` (of
-        tally.steps.promoting; None without candidates) and `seconds`.
+        The task's measures, with `baseline` (of tally.steps.comparing), `candidates` (rows of
+        tally.steps.measuring), `verdict` (of tally.steps.promoting; None without candidates) and
+        `seconds`.
     """
     from tally.learning.tensorflow import predict
-    from tally.reports.artifacts import evaluation_html
 
     began, test = time.monotonic(), dataset.splits["test"]
     here.event("progress", done=0, total=len(test), unit="examples")
@@ -68,17 +67,29 @@ def judge(
     found["candidates"] = [each.row for each in measured]
     found["verdict"] = None
     if measured:
-        verdict = promote(here, Contest(asked, dataset, measured, found, model_folder))
-        found["verdict"] = verdict
-        here.decided("verdict", **{key: verdict[key] for key in _TOLD})
+        found["verdict"] = _promoted(here, Contest(asked, dataset, measured, found, model_folder))
     found["seconds"] = time.monotonic() - began
-    with atomic_file(here.folder / "evaluation.json") as file:
-        file.write(json.dumps(found).encode())
-    with atomic_file(page) as file:
-        file.write(evaluation_html(found).encode())
+    _keep(found, here.folder / "evaluation.json", page)
     here.measured({name: found[name] for name in task.reported})
     here.event("progress", done=len(test), total=len(test), unit="examples")
     return found
+
+
+def _promoted(here: Step, contest: Contest) -> dict[str, Any]:
+    """The verdict, told to the ledger too."""
+    verdict = promote(here, contest)
+    here.decided("verdict", **{key: verdict[key] for key in _TOLD})
+    return verdict
+
+
+def _keep(found: dict[str, Any], document: Path, page: Path) -> None:
+    """Write an evaluation, for programs and for people."""
+    from tally.reports.artifacts import evaluation_html
+
+    with atomic_file(document) as file:
+        file.write(json.dumps(found).encode())
+    with atomic_file(page) as file:
+        file.write(evaluation_html(found).encode())
 
 
 def make(

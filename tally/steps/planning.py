@@ -34,7 +34,6 @@ def planned(
         machines: those of the catalogue among them.
     """
     spec, size = asked.spec, picked.candidate
-    names = dict.fromkeys([size.machine_type, *timings])
     hourly = others.usd_per_hour + others.software_usd_per_hour + others.value_of_hour_usd
     return Plan(
         machine_type=size.machine_type,
@@ -60,8 +59,7 @@ def planned(
         why=why,
         offers=tuple(
             offer(machines.get(name), name, timings[name], rows, spec)
-            for name in names
-            if name in timings
+            for name in sorted(timings, key=lambda name: name != size.machine_type)
         ),
     )
 

@@ -25,7 +25,7 @@ from tally import clock, events, lifeline, storage, userfile
 from tally.buckets import endpoints
 from tally.costing.documents import finite
 from tally.costing.quotes import RunEvent
-from tally.costing.usage import Phase
+from tally.costing.usage import Phase, Usage
 from tally.errors import RunError, TallyError
 from tally.runcontext import RunContext
 from tally.steps.recorder import Recorder, local_usage, started_microseconds
@@ -138,40 +138,18 @@ def step(
     Raises:
         SystemExit: the work failed or was ended; the reason is in the run's events.
     """
-    for library in _CHATTY:
-        logging.getLogger(library).setLevel(logging.WARNING)
     untold, is_known = "", run is not None
     run = run or RunContext.read()
-    storage.home()  # refused in one line where it cannot be written
-    run.folder.mkdir(parents=True, exist_ok=True)
-    if run.submit_pid:
-        _log_to(run.folder / "logs" / f"{name}.log")
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # submit passes on what a terminal sends
-    if run.submit_pid:
-        lifeline.end_with(run.submit_pid)
+    _become(name, run)
     if counts_lives and not is_known:
         run, untold = _life(run, name)
     recorder = Recorder()
     outbox = _outbox(run.run_id) if run.on_cluster else None
     here = Step(name, run, recorder, outbox)
-    held = float(os.cpu_count() or 1) if cores is None else cores
-    pid, begun = os.getpid(), clock.now_microseconds()
-    started = min(started_microseconds(pid), begun)
-    own = functools.partial(
-        local_usage, run, step=name, worker="", pid=pid, container="step", cores=held
-    )
-    start_up = own(phase=here.start_phase, start=started)
-    work = own(phase="work", start=begun)
-    recorder.close(recorder.open(start_up, pid), begun)
-    recorder.open(work, pid)
+    work = _begin_work(here, float(os.cpu_count() or 1) if cores is None else cores)
     code = 1
     try:
-        here.event("step_started")
-        if untold:
-            here.event("note", message=untold)
-        userfile.unpack()
-        endpoints.use_first_there()
+        _start(here, untold)
         yield here
         here.event("step_ended", tensorflow_imported="tensorflow" in sys.modules)
         code = 0
@@ -180,21 +158,53 @@ def step(
     except TallyError as error:
         code = _failed(here, str(error), error.exit_code)
     except BaseException as error:
-        traceback.print_exc()
-        logs = f"see `make logs RUN={run.run_id} STEP={name}`"
-        remedy = "see its pod's log" if run.on_cluster else logs
-        code = _failed(here, f"{name}: {type(error).__name__}: {error}; {remedy}", 1)
+        code = _surprised(here, error)
     finally:
         recorder.close(work, clock.now_microseconds())
         recorder.stop()
     if recorder.error is not None and code == 0:
         code = _failed(here, f"{name}: usage could not be written: {recorder.error}", 1)
     if outbox is not None:
-        seconds = _TERMINATED_OUTBOX_SECONDS if code == TERMINATED else OUTBOX_SECONDS
-        if missing := outbox.close(seconds):
-            print(missing, file=sys.stderr, flush=True)
+        _send_rest(outbox, _TERMINATED_OUTBOX_SECONDS if code == TERMINATED else OUTBOX_SECONDS)
     if code:
         sys.exit(code)
+
+
+def _become(name: str, run: RunContext) -> None:
+    """Make this process the step's: its log, how it is ended, what it says of libraries."""
+    for library in _CHATTY:
+        logging.getLogger(library).setLevel(logging.WARNING)
+    storage.home()  # refused in one line where it cannot be written
+    run.folder.mkdir(parents=True, exist_ok=True)
+    if run.submit_pid:
+        _log_to(run.folder / "logs" / f"{name}.log")
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # submit passes on what a terminal sends
+    if run.submit_pid:
+        lifeline.end_with(run.submit_pid)
+
+
+def _begin_work(here: Step, cores: float) -> Usage:
+    """The row of the step's work, open from now on; that of its start is closed."""
+    pid, begun = os.getpid(), clock.now_microseconds()
+    started = min(started_microseconds(pid), begun)
+    own = functools.partial(
+        local_usage, here.run, step=here.name, worker="", pid=pid, container="step", cores=cores
+    )
+    start_up = own(phase=here.start_phase, start=started)
+    work = own(phase="work", start=begun)
+    here.recorder.close(here.recorder.open(start_up, pid), begun)
+    here.recorder.open(work, pid)
+    return work
+
+
+def _start(here: Step, untold: str) -> None:
+    """Say that it begins, and make ready what the environment brings."""
+    here.event("step_started")
+    if untold:
+        here.event("note", message=untold)
+    userfile.unpack()
+    endpoints.use_first_there()
 
 
 def _life(run: RunContext, name: str) -> tuple[RunContext, str]:
@@ -222,6 +232,19 @@ def _outbox(run_id: str) -> "Outbox | None":
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     sys.exit(TERMINATED)
+
+
+def _surprised(here: Step, error: BaseException) -> int:
+    """What a step exits with after an error that nobody has put into words."""
+    traceback.print_exc()
+    logs = f"see `make logs RUN={here.run_id} STEP={here.name}`"
+    remedy = "see its pod's log" if here.run.on_cluster else logs
+    return _failed(here, f"{here.name}: {type(error).__name__}: {error}; {remedy}", 1)
+
+
+def _send_rest(outbox: "Outbox", seconds: float) -> None:
+    if missing := outbox.close(seconds):
+        print(missing, file=sys.stderr, flush=True)
 
 
 def _failed(here: Step, message: str, exit_code: int) -> int:

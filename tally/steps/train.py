@@ -29,7 +29,7 @@ from tally.machines.catalogue import machine
 from tally.runcontext import RunContext
 from tally.spec import Spec, parse_settings
 from tally.steps import artifacts
-from tally.steps.conducting import conduct
+from tally.steps.conducting import Where, conduct
 from tally.steps.limiting import Limiter
 from tally.steps.lost_work import count_lost_work
 from tally.steps.new_data import champion_weights, passed
@@ -133,7 +133,7 @@ def _with_processes(here: Step, asked: Spec, dataset: Dataset, plan: Plan | None
             asked.workers,
             token,
             gang,
-            machine_type=LOCAL,
+            Where(machine_type=LOCAL),
             limiter=limiter,
             scaler=scaler_of(here, asked, plan, limiter, LOCAL, examples, batch),
         )
@@ -148,19 +148,13 @@ def _with_pods(here: Step, asked: Spec, dataset: Dataset, plan: Plan | None) -> 
             "TALLY_STORE: expected a bucket or a volume that this pod shares with its workers, got "
             "none; set it to s3://…, gs://… or the volume's path"
         )
-    from tally.data import registry
     from tally.kube import inside
 
     shape = machine(asked.machine_type).kubernetes if asked.machine_type else None
     model_folder = storage.store() / "runs" / here.run_id / "model"
-    place = registry.published(dataset.folder)
-    store = storage.store()
-    shared = place != str(dataset.folder) or (
-        isinstance(store, Path) and dataset.folder.is_relative_to(store)
-    )
     config = WorkerConfig(
         **_same_everywhere(here, asked, dataset),
-        dataset=place if shared else COORDINATOR,
+        dataset=_place_of(dataset),
         model_folder=str(model_folder),
         cores=max(1, int(shape.cpu_cores)) if shape else 1,
     )
@@ -183,15 +177,28 @@ def _with_pods(here: Step, asked: Spec, dataset: Dataset, plan: Plan | None) -> 
         asked.workers,
         token,
         lambda address: make(coordinator=address),
-        host=inside.own_address(),
-        dataset_folder=dataset.folder,
-        queue_seconds=asked.queue_seconds,
-        machine_type=kind,
+        Where(
+            host=inside.own_address(),
+            dataset_folder=dataset.folder,
+            queue_seconds=asked.queue_seconds,
+            machine_type=kind,
+        ),
         limiter=limiter,
         scaler=scaler_of(here, asked, plan, limiter, kind, examples, batch),
     )
     output.bring(model_folder, here.folder / "model")
     return finished
+
+
+def _place_of(dataset: Dataset) -> str:
+    """Where workers in other pods read it: in the store, else from the coordinator."""
+    from tally.data import registry
+
+    place, store = registry.published(dataset.folder), storage.store()
+    shared = place != str(dataset.folder) or (
+        isinstance(store, Path) and dataset.folder.is_relative_to(store)
+    )
+    return place if shared else COORDINATOR
 
 
 def _limiter(here: Step, asked: Spec, *, in_pods: bool) -> Limiter | None:

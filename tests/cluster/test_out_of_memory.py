@@ -20,7 +20,7 @@ from tally.gang.messages import Finished
 from tally.kube.cluster import Cluster
 from tally.kube.gang import KubernetesGang
 from tally.learning.dataset_copy import COORDINATOR
-from tally.steps.conducting import conduct
+from tally.steps.conducting import Where, conduct
 
 Make = Callable[..., Any]
 MIB = 1 << 20
@@ -70,7 +70,7 @@ def train(
                 conductor, spec(run_id=run_id, coordinator=address),
                 template(**{**shape, **changes}), TOKEN,
             ),
-            host=node_address(), dataset_folder=dataset,
+            Where(host=node_address(), dataset_folder=dataset),
         )  # fmt: skip
 
     return trained
