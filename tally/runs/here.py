@@ -13,7 +13,7 @@ from tally.costing.charged import charged
 from tally.costing.days import Charged, window
 from tally.costing.ledger import open_ledger
 from tally.costing.runs import RunRecord
-from tally.runs import bills, following, listing, local
+from tally.runs import asking, bills, following, listing, local
 from tally.runs.consent import Consent
 from tally.runs.engines import Listing
 from tally.tasks.registry import headline_among
@@ -43,7 +43,7 @@ class Here:
     def cancel(self, run: str) -> str:
         """As Engine; it keeps its last checkpoint."""
         found = open_ledger().find_run(run)
-        local.cancel(found)
+        asking.cancel(found)
         return f"cancelled {found.id}; `make resume RUN={found.id}` goes on with it"
 
     def watch(self, run: str, *, as_json: bool, cancel_on_interrupt: bool) -> int:
@@ -66,7 +66,7 @@ class Here:
     def resize(self, run: str, workers: int, machine_type: str) -> str:
         """As Engine."""
         found = open_ledger().find_run(run)
-        local.resize(found, workers, machine_type)
+        asking.resize(found, workers, machine_type)
         on = f" on {machine_type}" if machine_type else ""
         return f"asked {found.id} for {workers} workers{on}; its submit shows what it does"
 

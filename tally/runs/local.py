@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from tally.costing.bill import Bill
 from tally.costing.ledger import Ledger, open_ledger
 from tally.costing.quotes import Quote
 from tally.costing.runs import RunRecord, State
-from tally.errors import RunError, SpecError
+from tally.errors import SpecError
 from tally.machines.catalogue import machine
 from tally.machines.machine_type import MachineType
 from tally.reports.quote_text import between
@@ -28,16 +27,14 @@ from tally.runcontext import RunContext
 from tally.runs import limited, pipelines, quotes
 from tally.runs.checking import check_here
 from tally.runs.consent import Consent
-from tally.runs.identity import living_owner, new_run_id, owner
+from tally.runs.identity import new_run_id, owner
 from tally.runs.progress import Display, Price, Tail, display
 from tally.runs.signals import held
-from tally.spec import Spec
 from tally.steps.recorder import Recorder, local_usage, started_microseconds
 from tally.userfile import is_user_file
 
 INTERRUPTED = 130
 POLL_SECONDS = 0.1
-CANCEL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -120,65 +117,6 @@ def resume(run_id: str, console: Console, settings: dict[str, str] | None = None
         limited.keep(folder, spec)
         again = replace(run, error="", ended_at_microseconds=None, spec=spec)
         return _attempt(again, folder, here, ledger, console, received, lock)
-
-
-def cancel(run: RunRecord) -> None:
-    """Ask the submit that owns a run to end it, and wait until it has.
-
-    Raises:
-        SpecError: nobody is running it.
-        RunError: it has not ended in time.
-    """
-    pid = living_owner(run.owner) if run.state == "running" else None
-    if pid is None:
-        raise SpecError(
-            f"run {run.id}: expected one that is running, got {run.state}; see `make runs`"
-        )
-    events.write(storage.run_folder(run.id), run.attempt, "submit", "cancel")
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + CANCEL_SECONDS
-    while living_owner(run.owner) is not None:
-        if time.monotonic() > deadline:
-            raise RunError(
-                f"run {run.id}: expected its end in {CANCEL_SECONDS:.0f} s, got none; kill {pid}"
-            )
-        time.sleep(POLL_SECONDS)
-
-
-def resize(run: RunRecord, workers: int, machine_type: str = "") -> None:
-    """Ask the conductor of a run that trains for another number of workers.
-
-    Args:
-        run: it trains.
-        workers: how many from now on.
-        machine_type: another one of the catalogue, for workers that are pods.
-
-    Raises:
-        SpecError: it does not train now, or may not have so many.
-        RunError: its conductor does not answer.
-    """
-    if machine_type and run.engine == "local":
-        raise SpecError(
-            f"run {run.id}: expected no machine type for workers on this machine, got "
-            f"{machine_type}; leave --machine out"
-        )
-    if machine_type:
-        machine(machine_type)
-    try:
-        control = json.loads((storage.run_folder(run.id) / "conductor.json").read_text())
-    except OSError as error:
-        raise SpecError(
-            f"run {run.id}: expected one that trains, got {run.state}; see `make runs`"
-        ) from error
-    most = Spec.model_validate(run.spec).most_workers
-    if not 1 <= workers <= most:
-        raise SpecError(
-            f"run {run.id}: expected 1 to {most} workers (max_workers), got {workers}; "
-            f'submit with SET="max_workers={max(workers, 1)}"'
-        )
-    from tally.gang.coordinator.resizing import ask_resize
-
-    ask_resize(control["address"], control["token"].encode(), workers, machine_type)
 
 
 def _attempt(
