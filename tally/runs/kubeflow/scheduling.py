@@ -56,10 +56,7 @@ def create(
     pipelines.check(pipeline)
     asked, zone = cron.parse(when), cron.zone(where)
     times = cron.next_times(asked, datetime.now(UTC), zone, TIMES)
-    if not 1 <= at_once <= kept.MOST_AT_ONCE:
-        raise SpecError(
-            f"--at-once: expected 1 to {kept.MOST_AT_ONCE}, got {at_once}; leave it out for 1"
-        )
+    _require_at_once(at_once)
     connection = connect()
     _say(console, f"{pipeline} on {connection.settings.host}, as {connection.settings.who()}, "
                   f"namespace {connection.settings.pods_namespace}")  # fmt: skip
@@ -68,22 +65,41 @@ def create(
     kept.require_free(connection, name)
     say_times(console, f'{name} "{asked.text}"', times, zone)
     version = _uploaded(connection, made)
-    experiment = connection.settings.experiment or made.pipeline
     body = {
-        "display_name": name,
-        "pipeline_version_reference": version,
-        "runtime_config": {"parameters": dict(made.parameters)},
+        **_what(connection, name, made, version),
         "max_concurrency": at_once,
         "no_catchup": not catch_up,
         "trigger": kept.trigger_of(asked),
-        "mode": "ENABLE",
+    }
+    schedule = making.make(connection, body)
+    _say(console, f"schedule {schedule.id} ({name}, version {made.version})")
+    return schedule
+
+
+def _require_at_once(at_once: int) -> None:
+    if not 1 <= at_once <= kept.MOST_AT_ONCE:
+        raise SpecError(
+            f"--at-once: expected 1 to {kept.MOST_AT_ONCE}, got {at_once}; leave it out for 1"
+        )
+
+
+def _what(
+    connection: Connection, name: str, made: Package, version: Mapping[str, str]
+) -> dict[str, Any]:
+    """A schedule that is on: what is run, where, and as whom."""
+    experiment = connection.settings.experiment or made.pipeline
+    whose = {
         "experiment_id": uploading.experiment_id(connection, experiment),
         "service_account": connection.settings.service_account,
         "namespace": connection.namespace,
     }
-    schedule = making.make(connection, {key: value for key, value in body.items() if value != ""})
-    _say(console, f"schedule {schedule.id} ({name}, version {made.version})")
-    return schedule
+    return {
+        "display_name": name,
+        "mode": "ENABLE",
+        "pipeline_version_reference": version,
+        "runtime_config": {"parameters": dict(made.parameters)},
+        **{key: value for key, value in whose.items() if value != ""},
+    }
 
 
 def update(

@@ -16,7 +16,7 @@ from tally.runs.kubeflow.explaining import Explaining
 from tally.runs.kubeflow.finding import find_run, whole_run
 from tally.runs.kubeflow.giving_back import give_back
 from tally.runs.kubeflow.hearing import Hearing
-from tally.runs.kubeflow.package import package
+from tally.runs.kubeflow.package import Package, package
 from tally.runs.kubeflow.retrying import retry
 from tally.runs.kubeflow.showing import Shown, display
 from tally.runs.kubeflow.sizing import sizes_of
@@ -63,6 +63,19 @@ def submit(
     made = package(name, settings, sizes_of(connection.settings.pods_namespace, say))
     if usd:
         (consent or Consent()).require(console, usd.expected, usd.high, name)
+    body = _uploaded(connection, made)
+    with held() as received:
+        run = creating.create_run(connection, body)
+        say(f"run {run['run_id']} ({body['display_name']}, version {made.version})")
+        say(connection.run_link(str(run["run_id"])))
+    return follow(
+        connection, run, made.steps, console,
+        cancel_on_interrupt=cancel_on_interrupt, interrupted=bool(received), is_new=True,
+    )  # fmt: skip
+
+
+def _uploaded(connection: Connection, made: Package) -> dict[str, Any]:
+    """What the server is asked to run, once it has the pipeline, its version and the experiment."""
     pipeline = uploading.pipeline_id(connection, made.pipeline)
     version = uploading.version_id(connection, pipeline, made)
     experiment = uploading.experiment_id(
@@ -79,14 +92,7 @@ def submit(
     }
     if account := connection.settings.service_account:
         body["service_account"] = account
-    with held() as received:
-        run = creating.create_run(connection, body)
-        say(f"run {run['run_id']} ({body['display_name']}, version {made.version})")
-        say(connection.run_link(str(run["run_id"])))
-    return follow(
-        connection, run, made.steps, console,
-        cancel_on_interrupt=cancel_on_interrupt, interrupted=bool(received), is_new=True,
-    )  # fmt: skip
+    return body
 
 
 def resume(text: str, console: Console, *, cancel_on_interrupt: bool = False) -> Ended:

@@ -74,10 +74,7 @@ def watch(
             if outcome(run):
                 return run
         if seconds is not None and time.monotonic() - moved > seconds:
-            raise RunError(
-                f"run {run_id}: expected its end, got nothing new for {seconds:.0f} s; look at it "
-                f"in Kubeflow's UI ({connection.run_link(run_id)})"
-            )
+            raise _nothing_new(connection, run_id, seconds)
         time.sleep(max(0.0, asked + pause - time.monotonic()))
 
 
@@ -95,6 +92,13 @@ def terminate(connection: Connection, run_id: str) -> None:
         # 400 "Row not found" is the server's word for a run that has ended meanwhile
         if error.status != 400 or not outcome(get_run(connection, run_id)):
             raise
+
+
+def _nothing_new(connection: Connection, run_id: str, seconds: float) -> RunError:
+    return RunError(
+        f"run {run_id}: expected its end, got nothing new for {seconds:.0f} s; look at it "
+        f"in Kubeflow's UI ({connection.run_link(run_id)})"
+    )
 
 
 def _goes_on(run_id: str) -> str:
