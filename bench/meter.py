@@ -166,19 +166,9 @@ def measure(crowded: Crowd, home: Path, seconds: float) -> dict[str, float]:
     """The meter's figures over so many seconds."""
     url = f"sqlite:///{home}/ledger.db"
     held = HeldPort()
-    environment = {
-        **os.environ,
-        "TALLY_LEDGER_URL": url,
-        "TALLY_METER_PORT": str(held.number),
-        "TALLY_METER_METRICS_OPEN": "1",
-        "TALLY_KUBELET_TLS": "insecure",
-        "MALLOC_ARENA_MAX": "2",  # as its image sets it
-    }
     began = time.monotonic()
     log = home / "meter.log"
-    with log.open("wb") as said:
-        command = [sys.executable, "-m", "tally.meter"]
-        meter = subprocess.Popen(command, env=environment, stderr=said)
+    meter = started(url, held.number, log)
     try:
         ready = until_metered(meter, url, began)
         process = psutil.Process(meter.pid)
@@ -214,6 +204,21 @@ def measure(crowded: Crowd, home: Path, seconds: float) -> dict[str, float]:
         "largest_mebibytes": int(peak) / 2**10,
         "metrics_bytes": len(text),
     }
+
+
+def started(url: str, port: int, log: Path) -> "subprocess.Popen[bytes]":
+    """The meter with that ledger, on that port."""
+    environment = {
+        **os.environ,
+        "TALLY_LEDGER_URL": url,
+        "TALLY_METER_PORT": str(port),
+        "TALLY_METER_METRICS_OPEN": "1",
+        "TALLY_KUBELET_TLS": "insecure",
+        "MALLOC_ARENA_MAX": "2",  # as its image sets it
+    }
+    with log.open("wb") as said:
+        command = [sys.executable, "-m", "tally.meter"]
+        return subprocess.Popen(command, env=environment, stderr=said)
 
 
 def until_metered(meter: "subprocess.Popen[bytes]", url: str, began: float) -> float:

@@ -86,16 +86,7 @@ def measure(home: Path, pairs: int) -> dict[str, float]:
             progress.put((time.monotonic(), message.done_examples))
 
     coordinator = Coordinator(token, config.as_json(), told, workers=1)
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "tally.learning.worker"],
-        env={
-            **os.environ,
-            "TALLY_COORDINATOR": coordinator.address,
-            "TALLY_TOKEN_FILE": str(home / "token"),
-            "TALLY_WORKER": "0",
-        },
-        stderr=subprocess.DEVNULL,
-    )
+    worker = training_worker(coordinator.address, home / "token")
     try:
         progress.get(timeout=60)
         recorder = Recorder()
@@ -116,17 +107,36 @@ def measure(home: Path, pairs: int) -> dict[str, float]:
         worker.kill()
         worker.wait()
         coordinator.close()
-    random_state = np.random.default_rng(0)
-    means = random_state.choice(ratios, (10_000, len(ratios))).mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
+    low, high = interval(ratios)
     return {
         "pairs": pairs,
         "cpu_share": metering / training,
         "once_seconds": once,
         "ratio_mean": float(np.mean(ratios)),
-        "ratio_low": float(low),
-        "ratio_high": float(high),
+        "ratio_low": low,
+        "ratio_high": high,
     }
+
+
+def training_worker(address: str, token_file: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "tally.learning.worker"],
+        env={
+            **os.environ,
+            "TALLY_COORDINATOR": address,
+            "TALLY_TOKEN_FILE": str(token_file),
+            "TALLY_WORKER": "0",
+        },
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def interval(ratios: list[float]) -> tuple[float, float]:
+    """95 % of the mean, by bootstrap."""
+    random_state = np.random.default_rng(0)
+    means = random_state.choice(ratios, (10_000, len(ratios))).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def metered_window(

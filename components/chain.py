@@ -64,7 +64,13 @@ def chain(
     body.__doc__ = "\n".join(
         [description.strip(), "", "Args:", *(f"    {field}: {describe(field)}" for field in values)]
     )
-    body.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    body.__signature__ = _signature(values)  # type: ignore[attr-defined]
+    return dsl.pipeline(name=name, description=description.strip())(body)
+
+
+def _signature(values: Mapping[str, Any]) -> inspect.Signature:
+    """One parameter for each, of its type, with it as the default."""
+    return inspect.Signature(
         [
             inspect.Parameter(
                 field,
@@ -75,4 +81,3 @@ def chain(
             for field, value in values.items()
         ]
     )
-    return dsl.pipeline(name=name, description=description.strip())(body)

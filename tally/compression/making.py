@@ -1,9 +1,10 @@
 """Candidates out of one trained model: trained on where the recipe prunes, converted, weighed."""
 
+import contextlib
 import gzip
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -75,39 +76,39 @@ def make(
         told: gets what is being done, and (done, of how many).
         unroll: recurrent layers, as the converter needs them in full int8.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    work = folder / ".work"
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.rmtree(folder / SAVED, ignore_errors=True)
-    work.mkdir()
-    try:
+    with _work_in(folder) as work:
         calibration = work / "calibration.npy"
         np.save(calibration, _calibration(dataset), allow_pickle=False)
         jobs: list[Job] = []
         made: dict[str, Candidate] = {}
         for base in dict.fromkeys(recipe.base for recipe in recipes):
             ours = [recipe for recipe in recipes if recipe.base == base]
-            made |= {recipe.name: Candidate(recipe, None) for recipe in ours}
             try:
                 found = _based(model, ours[0], dataset, how, told)
             except (TallyError, ValueError) as error:
                 made |= {r.name: Candidate(r, None, failed=str(error)) for r in ours}
                 continue
-            parameters, sparsity = _weigh(found)
-            facts = lineage | _settings(ours[0], how)
+            made |= _unconverted(ours, found, lineage | _settings(ours[0], how))
             place = folder / SAVED / (base or "model")
             saved.save(found, dataset.meta, place, unroll=unroll)
-            for recipe in ours:
-                facts_here = facts | {"quantisation": recipe.quantisation}
-                made[recipe.name] = Candidate(
-                    recipe, None, parameters=parameters, sparsity=sparsity, lineage=facts_here
-                )
             jobs += _jobs(ours, base, place, calibration, folder, work)
         done = iter(range(1, len(jobs) + 1))
         why = converter.convert(jobs, lambda job, _: told("convert", next(done), len(jobs)))
         found = [_ended(made[r.name], folder / f"{r.name}.tflite", why) for r in recipes]
         _keep(found, folder)
         return found
+
+
+@contextlib.contextmanager
+def _work_in(folder: Path) -> Iterator[Path]:
+    """A folder in that one for what is only on the way; what earlier makings left goes first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    work = folder / ".work"
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(folder / SAVED, ignore_errors=True)
+    work.mkdir()
+    try:
+        yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -196,6 +197,23 @@ def _jobs(
         Job(str(place), each, str(calibration), str(float_file), str(wanted[each]))
         for each in order
     ]
+
+
+def _unconverted(
+    recipes: Iterable[Recipe], model: Any, lineage: dict[str, Any]
+) -> dict[str, Candidate]:
+    """The candidates of one base before they are converted, by name."""
+    parameters, sparsity = _weigh(model)
+    return {
+        recipe.name: Candidate(
+            recipe,
+            None,
+            parameters=parameters,
+            sparsity=sparsity,
+            lineage=lineage | {"quantisation": recipe.quantisation},
+        )
+        for recipe in recipes
+    }
 
 
 def _ended(candidate: Candidate, file: Path, why: dict[str, str]) -> Candidate:

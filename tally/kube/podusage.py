@@ -56,11 +56,7 @@ def pod_usage(
         before: the pod's rows that were written already; what others wrote of it is passed over.
         accelerator_clients: so many pods share one GPU of the node; see `quantities`.
     """
-    uid = pod["metadata"]["uid"]
-    known: dict[Phase, Usage] = {}
-    for row in sorted(before, key=lambda row: row.start_microseconds):
-        if row.source == "pod" and row.pod_uid == uid:
-            known.setdefault(row.phase, row)
+    known = _known(before, pod["metadata"]["uid"])
     life = pod_life(pod, node, known, now_microseconds=now_microseconds, gone=gone)
     names = _names(pod, known)
     seen = now_microseconds
@@ -74,6 +70,15 @@ def pod_usage(
             rows.append(_row(phase, start, end, seen, **names, **on_node))
     rows = _with_use(rows, used, known)
     return [_newer(row, known.get(row.phase)) for row in rows]
+
+
+def _known(before: Sequence[Usage], uid: str) -> dict[Phase, Usage]:
+    """The pod's own rows, the first of each phase."""
+    known: dict[Phase, Usage] = {}
+    for row in sorted(before, key=lambda row: row.start_microseconds):
+        if row.source == "pod" and row.pod_uid == uid:
+            known.setdefault(row.phase, row)
+    return known
 
 
 def _phases(life: PodLife, scheduled: int) -> list[tuple[Phase, int, int | None]]:

@@ -15,6 +15,9 @@ CURVE = 64  # points of a ROC curve that are kept
 CURVES = 20  # classes beyond which only the areas are kept
 
 
+_Area = tuple[float | None, Array, Array]
+
+
 class Measured:
     """Labels and probabilities so far; calibration and ROC need all of them."""
 
@@ -70,6 +73,32 @@ def classification(
         DataError: no examples, shapes that do not agree, or a probability that is no number.
     """
     count, classes = len(labels), len(class_names)
+    _require_probabilities(probabilities, count, classes)
+    predicted = probabilities.argmax(axis=1)
+    confusion = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(confusion, (labels, predicted), 1)
+    occur = confusion.sum(axis=1) + confusion.sum(axis=0) > 0
+    chosen = np.clip(probabilities[np.arange(count), labels].astype(float), 1e-12, 1.0)
+    areas = _areas(labels, probabilities)
+    per_class = _per_class(confusion, areas, class_names)
+    f1 = np.array([row["f1"] for row in per_class])
+    return {
+        "schema": SCHEMA,
+        "test_accuracy": float(confusion.diagonal().sum() / count),
+        "test_loss": float(-np.log(chosen).mean()),
+        "macro_f1": float(f1[occur].mean()),
+        "count": count,
+        "class_names": list(class_names),
+        "confusion": confusion.tolist(),
+        "per_class": per_class,
+        "intervals": bootstrap(confusion),
+        "calibration": calibration(labels, probabilities),
+        "roc": _roc(areas, class_names),
+    }
+
+
+def _require_probabilities(probabilities: Array, count: int, classes: int) -> None:
+    """Refuse what no measure can be taken of."""
     if count == 0 or probabilities.shape != (count, classes):
         raise DataError(
             f"evaluation: expected probabilities of shape ({count}, {classes}) for one test "
@@ -81,38 +110,6 @@ def classification(
             f"evaluation: expected probabilities, got nan or infinity for test example {row}; "
             "check the model's output layer, and its weights"
         )
-    predicted = probabilities.argmax(axis=1)
-    confusion = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(confusion, (labels, predicted), 1)
-    right, support, guessed = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    precision = right / np.maximum(guessed, 1)
-    recall = right / np.maximum(support, 1)
-    f1 = 2 * right / np.maximum(support + guessed, 1)
-    chosen = np.clip(probabilities[np.arange(count), labels].astype(float), 1e-12, 1.0)
-    areas = _areas(labels, probabilities)
-    return {
-        "schema": SCHEMA,
-        "test_accuracy": float(right.sum() / count),
-        "test_loss": float(-np.log(chosen).mean()),
-        "macro_f1": float(f1[support + guessed > 0].mean()),
-        "count": count,
-        "class_names": list(class_names),
-        "confusion": confusion.tolist(),
-        "per_class": [
-            {
-                "class": name,
-                "precision": float(precision[k]),
-                "recall": float(recall[k]),
-                "f1": float(f1[k]),
-                "support": int(support[k]),
-                "auc": areas[k][0],
-            }
-            for k, name in enumerate(class_names)
-        ],
-        "intervals": bootstrap(confusion),
-        "calibration": calibration(labels, probabilities),
-        "roc": _roc(areas, class_names),
-    }
 
 
 def calibration(labels: Array, probabilities: Array) -> dict[str, Any]:
@@ -142,9 +139,30 @@ def calibration(labels: Array, probabilities: Array) -> dict[str, Any]:
     return {"error": error, "bins": bins}
 
 
-def _areas(labels: Array, probabilities: Array) -> list[tuple[float | None, Array, Array]]:
+def _per_class(
+    confusion: Array, areas: Sequence[_Area], class_names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Precision, recall, F1, support and area of each class."""
+    right, support, guessed = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    precision = right / np.maximum(guessed, 1)
+    recall = right / np.maximum(support, 1)
+    f1 = 2 * right / np.maximum(support + guessed, 1)
+    return [
+        {
+            "class": name,
+            "precision": float(precision[k]),
+            "recall": float(recall[k]),
+            "f1": float(f1[k]),
+            "support": int(support[k]),
+            "auc": areas[k][0],
+        }
+        for k, name in enumerate(class_names)
+    ]
+
+
+def _areas(labels: Array, probabilities: Array) -> list[_Area]:
     """One against the rest, by class: area under the ROC, false and true positive rates."""
-    found: list[tuple[float | None, Array, Array]] = []
+    found: list[_Area] = []
     for k in range(probabilities.shape[1]):
         positive = labels == k
         if positive.all() or not positive.any():  # there is nothing to tell it from
