@@ -21,7 +21,7 @@ def distribution(x: Array, y: Array, classes: int) -> dict[str, Any]:
     Args:
         x: examples as stored, (n, …): a sample is enough.
         y: labels of all, int (n,).
-        classes: of the dataset.
+        classes: of the dataset; 0, and no labels, where its targets are none.
 
     Returns:
         labels: share of each class; features: of up to 16 equal parts of an example, the edges of

@@ -115,7 +115,7 @@ def _add(
     (chosen,) = [m for m in contest.measured if m.candidate.recipe.name == verdict.candidate]
     assert chosen.candidate.file is not None
     dataset = contest.dataset
-    x, y = _sample(dataset)
+    x, strata, count = _sample(dataset)
     lineage = {
         "run": here.run_id,
         "pipeline": here.pipeline,
@@ -126,7 +126,7 @@ def _add(
             "name": dataset.meta.name,
             "fingerprint": dataset.fingerprint,
             "snapshot": contest.asked.snapshot,
-            "distribution": drift.distribution(x, y, len(dataset.meta.class_names)),
+            "distribution": drift.distribution(x, strata, count),
         },
         "metrics": {k: v for k, v in chosen.row.items() if k not in ("lineage", "front", "failed")},
         "verdict": verdict.to_json(),
@@ -145,15 +145,16 @@ def _drift(champion: Version | None, dataset: Dataset) -> dict[str, Any] | None:
     before = (champion.lineage.get("dataset") or {}).get("distribution") if champion else None
     if not before:
         return None
-    x, y = _sample(dataset)
-    return drift.drift(before, x, y, len(dataset.meta.class_names))
+    return drift.drift(before, *_sample(dataset))
 
 
-def _sample(dataset: Dataset) -> tuple[Array, Array]:
-    """Some training examples, evenly over the split, and all labels."""
-    train = dataset.splits["train"]
+def _sample(dataset: Dataset) -> tuple[Array, Array, int]:
+    """Some training examples, evenly over the split; what each of all is of, and of how many."""
+    train, task = dataset.splits["train"], tasks.named(dataset.meta.task)
     rows = np.unique(np.linspace(0, len(train) - 1, drift.SAMPLE).astype(np.int64))
-    return train.gather(rows)[0], train.targets()
+    strata = task.stratify(train.targets()) if task.strata(dataset.meta.facts) else None
+    found = np.empty(0, np.int64) if strata is None else strata
+    return train.gather(rows)[0], found, len(task.strata(dataset.meta.facts))
 
 
 def _spent_usd(here: Step) -> float | None:

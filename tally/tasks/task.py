@@ -224,7 +224,7 @@ class Task(Protocol):
             compiled: what a compiled model of the user's has; None where the task says it.
         """
 
-    def sums(self, batch: Batch, outputs: Tensor) -> tuple[Tensor, ...]:
+    def sums(self, batch: Batch, outputs: Tensor, facts: Facts) -> tuple[Tensor, ...]:
         """A scalar for each of `totals`, while tracing."""
 
     def figures(self, totals: Mapping[str, float], examples: int) -> dict[str, float]:

@@ -38,7 +38,7 @@ def test_a_loss_of_the_users_own_gets_plain_labels() -> None:
 
 
 def test_right_answers_are_counted_and_shown_as_a_share() -> None:
-    (right,) = TASK.sums(BATCH, OUTPUTS)
+    (right,) = TASK.sums(BATCH, OUTPUTS, FACTS)
     assert int(right) == 3
     assert TASK.figures({"correct": 3.0}, 4) == {"accuracy": 0.75}
 

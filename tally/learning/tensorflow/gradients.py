@@ -91,7 +91,8 @@ def backward(
     problem.not_by_row.update(not_by_row)
     problem.weighted[:] = [weights is not None]
     sums = [
-        tf.cast(each, tf.float32) for each in (loss, weight, *problem.task.sums(batch, outputs))
+        tf.cast(each, tf.float32)
+        for each in (loss, weight, *problem.task.sums(batch, outputs, problem.meta.facts))
     ]
     return tf.stack(sums), gradients
 

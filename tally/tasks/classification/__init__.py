@@ -78,7 +78,7 @@ class Classification:
         by_example = _by_example(compiled, len(facts["class_names"]))
         return lambda batch, outputs: (by_example(batch.target, outputs), None)
 
-    def sums(self, batch: Batch, outputs: Tensor) -> tuple[Tensor, ...]:
+    def sums(self, batch: Batch, outputs: Tensor, facts: Facts) -> tuple[Tensor, ...]:
         """How many answers are right."""
         from keras import ops
 

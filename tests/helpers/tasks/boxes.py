@@ -58,7 +58,7 @@ class Boxes:
 
         return loss
 
-    def sums(self, batch: Batch, outputs: Tensor) -> tuple[Tensor, ...]:
+    def sums(self, batch: Batch, outputs: Tensor, facts: Facts) -> tuple[Tensor, ...]:
         """How many boxes there are."""
         from keras import ops
 

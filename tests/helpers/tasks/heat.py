@@ -56,7 +56,7 @@ class Heat:
 
         return loss
 
-    def sums(self, batch: Batch, outputs: Tensor) -> tuple[Tensor, ...]:
+    def sums(self, batch: Batch, outputs: Tensor, facts: Facts) -> tuple[Tensor, ...]:
         """How many places are known."""
         from keras import ops
 
