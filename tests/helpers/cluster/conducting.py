@@ -1,5 +1,6 @@
 """Conductors as pods, under the account of manifests/gang-rbac.yaml, and a store that stays."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def running_workers(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
 def until_workers(
     cluster: Cluster, namespace: str, workers: int, seconds: float, conductor: str = ""
 ) -> list[dict[str, Any]]:
-    """Wait for so many running workers; the conductor's log where they do not come."""
+    """Wait for so many running workers; how pods are and the conductor's log if none come."""
     try:
         return list(
             until_true(
@@ -107,6 +108,8 @@ def until_workers(
             )
         )
     except AssertionError:
+        for pod in every(cluster, "Pod", namespace, ""):
+            print(pod["metadata"]["name"], json.dumps(pod["status"]))
         if conductor:
             print(log_of(cluster, namespace, conductor))
         raise
