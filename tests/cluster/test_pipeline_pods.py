@@ -112,7 +112,7 @@ def test_each_step_of_the_compiled_cnn_runs_as_kfps_pod_and_the_last_prints_the_
     assert '"workers": ["0", "1"]' in logs["train"]
     measured = run.outputs["evaluate"]["metrics"]["metadata"]
     assert measured["test_accuracy"] > 0.88
-    matrix = run.outputs["evaluate"]["confusion"]["metadata"]["confusionMatrix"]
+    matrix = run.outputs["evaluate"]["classes"]["metadata"]["confusionMatrix"]
     assert sum(sum(row["row"]) for row in matrix["rows"]) == 360
     until_true(lambda: not every(cluster, "Job", namespace), 15)
     until_true(lambda: not every(cluster, "Pod", namespace), 15)
