@@ -56,7 +56,8 @@ def flat_labels(where: str, labels: Array) -> Array:
     if labels.dtype.kind not in "iu" or labels.shape not in ((len(labels),), (len(labels), 1)):
         raise DataError(
             f"{where}: expected whole-number labels of shape (examples,), got {labels.dtype} of "
-            f"shape {labels.shape}; give class numbers from 0 (of one-hot rows: argmax(axis=1))"
+            f"shape {labels.shape}; give class numbers from 0 (of one-hot rows: argmax(axis=1)); "
+            'numbers are learnt where a file with dataset() says TASK = "regression"'
         )
     return labels.reshape(-1)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
+from tally.data import arrays
 from tally.errors import DataError
 from tally.learning.tensorflow import environment
 from tally.reports import artifacts
@@ -102,3 +103,8 @@ def test_its_page_has_the_result_and_what_was_predicted() -> None:
     for words in ("R²", "Predicted against true", "predicting the training split's mean"):
         assert words.replace("'", "&#39;") in page
     assert "Confusion" not in page
+
+
+def test_numbers_without_a_task_are_told_of_it() -> None:
+    with pytest.raises(DataError, match='TASK = "regression"'):
+        arrays.flat_labels("set", TRUE)
