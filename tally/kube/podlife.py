@@ -134,9 +134,23 @@ def _is_over(pod: Object, gone: bool) -> bool:
         return False
     if gone or pod["metadata"].get("deletionTimestamp"):
         return True
+    codes = {one["name"]: one["state"]["terminated"].get("exitCode") or 0 for one in own}
     policy = spec.get("restartPolicy", "Always")
-    failed = any(one["state"]["terminated"].get("exitCode") for one in own)
-    return policy == "Never" or (policy == "OnFailure" and not failed)
+    return not any(_restarts(one, codes.get(one["name"], 0), policy) for one in spec["containers"])
+
+
+def _restarts(container: Object, exit_code: int, of_pod: str) -> bool:
+    """Whether the kubelet starts a container again that has ended so: by the first of its own rules
+    that fits, else by its own policy, else by the pod's.
+
+    Source: KEP-5307, container restart rules.
+    """
+    for rule in container.get("restartPolicyRules") or []:
+        codes = rule.get("exitCodes") or {}
+        if (exit_code in (codes.get("values") or [])) == (codes.get("operator") == "In"):
+            return True  # every action there is starts it, or all of them, again
+    policy = container.get("restartPolicy") or of_pod
+    return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 
 
 def _told_end(

@@ -9,7 +9,7 @@ from tally.costing.nodes import Node
 from tally.costing.usage import Phase, Usage
 from tally.kube.podlife import PodLife, pod_life
 from tally.kube.podnames import pod_names
-from tally.kube.quantities import Held, held, pod_request
+from tally.kube.quantities import Held, held, pod_holding
 from tally.kube.sampling import Used
 from tally.kube.template import Object
 
@@ -64,7 +64,7 @@ def pod_usage(
     if life.scheduled is not None:
         if node is not None:
             seen = min(seen, node.heartbeat_at_microseconds)
-        asked = held(pod_request(pod), accelerator_clients)
+        asked = held(pod_holding(pod), accelerator_clients)
         for phase, start, end in _phases(life, life.scheduled):
             on_node = _on_node(asked, node, known.get(phase))
             rows.append(_row(phase, start, end, seen, **names, **on_node))

@@ -3,7 +3,7 @@
 import datetime
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -19,6 +19,7 @@ _WHOLE_DEVICES = ("nvidia.com/gpu", "nvidia.com/gpu.shared", "google.com/tpu", "
 _MIG = re.compile(r"nvidia\.com/mig-(?:(\d+)g\.)?")
 _MIG_SLICES = 7
 _CLIENTS = ("cloud.google.com/gke-max-shared-clients-per-gpu", "nvidia.com/gpu.replicas")
+_RESIZABLE = ("cpu", "memory")
 _LARGEST_BYTES = 2**62  # more than any machine has, and the ledger can keep it
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
@@ -112,6 +113,43 @@ def accelerator_clients(labels: Mapping[str, str]) -> int:
     """How often the node of these labels advertises each of its NVIDIA GPUs; 1 for once."""
     told = [labels[name] for name in _CLIENTS if labels.get(name, "").isdecimal()]
     return max([1, *map(int, told)])
+
+
+def pod_holding(pod: Object) -> Amounts:
+    """What a pod holds of its node: the greater of what its kubelet has allocated to it and of what
+    its containers run with, by resource; what it asks for where the kubelet does not tell.
+
+    A resize in place is asked for first, and allocated and done later, or refused: what is asked
+    but waits (Deferred) or never comes (Infeasible) holds nothing. PodRequests of
+    k8s.io/component-helpers differs: it keeps free what is asked while that waits.
+
+    Source: k8s.io/api, core/v1, ContainerStatus and PodStatus: allocatedResources, resources.
+    """
+    allocated = _resized(pod, lambda status: status.get("allocatedResources"))
+    actuated = _resized(pod, lambda status: (status.get("resources") or {}).get("requests"))
+    return _most(pod_request(allocated), pod_request(actuated))
+
+
+def _resized(pod: Object, told: Callable[[Object], Mapping[str, object] | None]) -> Object:
+    """The pod as if it had asked for what its status tells."""
+    spec, status = pod["spec"], pod.get("status") or {}
+    found = {"spec": {**spec, **_asking(spec, told(status))}}
+    for own, statuses in (
+        ("containers", "containerStatuses"),
+        ("initContainers", "initContainerStatuses"),
+    ):
+        by_name = {one["name"]: told(one) for one in status.get(statuses) or []}
+        found["spec"][own] = [
+            {**one, **_asking(one, by_name.get(one.get("name")))} for one in spec.get(own) or []
+        ]
+    return found
+
+
+def _asking(asking: Object, told: Mapping[str, object] | None) -> Object:
+    """Its resources with these requests, of what can be resized."""
+    resized = {name: told[name] for name in _RESIZABLE if told and name in told}
+    requests = (asking.get("resources") or {}).get("requests")
+    return {"resources": {"requests": {**(requests or {}), **resized}}} if resized else {}
 
 
 def pod_request(pod: Object) -> Amounts:

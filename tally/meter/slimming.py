@@ -6,6 +6,9 @@ from typing import Any
 from tally.kube.template import Object
 
 _LONGEST_ANNOTATION = 1024
+_HELD = ("allocatedResources", "resources")
+_OF_STATUS = ("phase", "conditions", "startTime", "podIP", *_HELD)
+_OF_CONTAINER_STATUS = ("name", "state", "lastState", *_HELD)
 
 
 def pod(pod: Object) -> Object:
@@ -25,9 +28,9 @@ def pod(pod: Object) -> Object:
             "initContainers": [_container(one) for one in spec.get("initContainers") or []],
         },
         "status": {
-            **_only(pod.get("status") or {}, ("phase", "conditions", "startTime", "podIP")),
+            **_only(pod.get("status") or {}, _OF_STATUS),
             **{
-                key: [_only(one, ("name", "state", "lastState")) for one in statuses]
+                key: [_only(one, _OF_CONTAINER_STATUS) for one in statuses]
                 for key in ("containerStatuses", "initContainerStatuses")
                 if (statuses := (pod.get("status") or {}).get(key))
             },
@@ -38,7 +41,8 @@ def pod(pod: Object) -> Object:
 def _container(container: Object) -> Object:
     # the worker's name is among a gang's
     named = [one for one in container.get("env") or [] if one["name"] == "TALLY_WORKER"]
-    return {**_only(container, ("name", "resources", "restartPolicy")), "env": named}
+    kept = ("name", "resources", "restartPolicy", "restartPolicyRules")
+    return {**_only(container, kept), "env": named}
 
 
 def node(node: Object) -> Object:

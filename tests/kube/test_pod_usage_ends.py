@@ -75,6 +75,35 @@ def test_a_container_that_will_run_again_has_not_ended_its_pod(
     assert end_of(with_status(pod, containerStatuses=own), 30) == ("work", end)
 
 
+@pytest.mark.parametrize(
+    ("own", "end"),
+    [
+        ({}, 10),
+        ({"restartPolicyRules": [{"action": "Restart",
+                                  "exitCodes": {"operator": "In", "values": [1, 42]}}]}, None),
+        ({"restartPolicyRules": [{"action": "Restart",
+                                  "exitCodes": {"operator": "In", "values": [42]}}]}, 10),
+        ({"restartPolicyRules": [{"action": "Restart",
+                                  "exitCodes": {"operator": "NotIn", "values": [42]}}]}, None),
+        ({"restartPolicyRules": [{"action": "RestartAllContainers",
+                                  "exitCodes": {"operator": "In", "values": [1]}}]}, None),
+        ({"restartPolicy": "OnFailure"}, None),
+    ],
+    ids=["none", "rule", "another code's", "all but", "all containers", "own policy"],
+)  # fmt: skip
+def test_a_containers_own_rules_come_before_its_pods_policy(
+    pod: dict[str, Any], own: dict[str, Any], end: float | None
+) -> None:
+    pod["spec"]["restartPolicy"] = "Never"
+    pod["spec"]["containers"][0].update(own)
+    name = pod["spec"]["containers"][0]["name"]
+    ended = [{"name": name, "state": state(pod, 1, 10)}]  # with exit code 1
+    waiting = with_status(pod, phase="Running", containerStatuses=ended)
+    assert end_of(waiting, 30) == ("work", end)
+    over = with_status(pod, phase="Failed", containerStatuses=ended)
+    assert end_of(over, 30) == ("work", 10)
+
+
 def test_a_pod_that_is_being_deleted_holds_its_node_until_it_has_ended(pod: dict[str, Any]) -> None:
     pod["metadata"]["deletionTimestamp"] = clock_time(at(pod, 10))
     assert end_of(pod, 3600) == ("work", None)

@@ -14,6 +14,7 @@ from tally.kube.quantities import (
     amounts,
     held,
     microseconds,
+    pod_holding,
     pod_request,
     quantity,
 )
@@ -95,6 +96,58 @@ def test_the_larger_of_init_and_app_is_taken_of_each_resource() -> None:
     spec = {"containers": [asking("1", "1Gi")], "initContainers": [asking("500m", "2Gi")]}
     asked = held(pod_request({"spec": spec}))
     assert (asked.cpu_cores, asked.memory_bytes) == (1.0, 2 * GIB)
+
+
+def resized(asked: str, allocated: str, actuated: str) -> dict[str, Any]:
+    """A pod of one core beside one whose cores were asked to be others."""
+    still = {"cpu": "1"}
+    both = [
+        {"name": "still", "allocatedResources": still, "resources": {"requests": dict(still)}},
+        {"name": "main", "allocatedResources": {"cpu": allocated, "memory": "1Gi"},
+         "resources": {"requests": {"cpu": actuated, "memory": "1Gi"}}},
+    ]  # fmt: skip
+    containers = [asking("1", name="still"), asking(asked, "1Gi", name="main")]
+    return {"spec": {"containers": containers}, "status": {"containerStatuses": both}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "allocated", "actuated", "cores"),
+    [
+        ("32", "2", "2", 3),  # refused, or waiting
+        ("4", "4", "2", 5),  # on its way up
+        ("1", "1", "2", 3),  # on its way down
+    ],
+)
+def test_a_resized_pod_holds_what_its_kubelet_has_allocated_or_still_gives_it(
+    asked: str, allocated: str, actuated: str, cores: float
+) -> None:
+    assert held(pod_holding(resized(asked, allocated, actuated))).cpu_cores == cores
+
+
+def test_a_resized_pod_holds_the_greater_of_sums_and_no_sum_of_the_greater() -> None:
+    pod = resized("2", "2", "1")  # one grows as the other shrinks
+    still = pod["status"]["containerStatuses"][0]
+    still["resources"]["requests"]["cpu"] = "2"
+    assert held(pod_holding(pod)).cpu_cores == 3
+
+
+def test_what_the_pod_as_a_whole_has_counts_in_place_of_its_containers() -> None:
+    pod = resized("2", "2", "2")
+    pod["spec"]["resources"] = {"requests": {"cpu": "8"}}
+    assert held(pod_holding(pod)).cpu_cores == 8
+    pod["status"]["allocatedResources"] = {"cpu": "6"}
+    pod["status"]["resources"] = {"requests": {"cpu": "6"}}
+    assert held(pod_holding(pod)).cpu_cores == 6
+
+
+def test_devices_and_a_kubelet_that_tells_nothing_leave_what_is_asked() -> None:
+    pod = resized("2", "1", "1")
+    pod["spec"]["containers"][1]["resources"]["requests"]["nvidia.com/gpu"] = "2"
+    assert held(pod_holding(pod)).accelerators == 2
+    del pod["status"]
+    assert held(pod_holding(pod)).cpu_cores == 3
+    real = recorded("kfp-executor")
+    assert pod_holding(real) == pod_request(real)
 
 
 def test_a_real_pod_of_kfp_asks_at_least_what_its_launcher_asks() -> None:
