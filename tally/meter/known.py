@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tally.costing.nodes import Node
 from tally.costing.usage import Usage
-from tally.kube import sampling
+from tally.kube import nodeclock, sampling
 from tally.kube.finalizer import is_carried, is_let_go
 from tally.kube.quantities import microseconds
 from tally.kube.sampling import PodSample
@@ -27,6 +27,7 @@ class KnownPod:
         is_listed: the API server shows it still.
         is_missing: a list did not have it, and nothing has been told of it since.
         node_uid: of the node that it has, as long as that is known.
+        skew_microseconds: how far its node's clock was ahead when it told of it.
         rows: as they were made last.
         samples: of what it uses.
         is_due: it has changed since its rows were made.
@@ -40,6 +41,7 @@ class KnownPod:
     is_listed: bool = True
     is_missing: bool = False
     node_uid: str = ""
+    skew_microseconds: int = 0
     rows: tuple[Usage, ...] = ()
     samples: sampling.Samples | None = None
     is_due: bool = True
@@ -71,7 +73,9 @@ class KnownNode:
         seen_microseconds: when the API server last had it.
         gone: the API server shows it no more.
         is_missing: as of a pod.
-        heard_microseconds: when its Lease was last renewed; None where it has none.
+        heard_microseconds: when it last gave a sign of life; None where it has no Lease.
+        renewed_microseconds, told_microseconds: its Lease's last renewal, by its own clock, and
+            when that was told of, by the API server's.
         life: the newest interval of its life.
         is_due, made_microseconds: as of a pod.
     """
@@ -81,6 +85,8 @@ class KnownNode:
     gone: bool = False
     is_missing: bool = False
     heard_microseconds: int | None = None
+    renewed_microseconds: int = 0
+    told_microseconds: int = 0
     life: Node | None = None
     is_due: bool = True
     made_microseconds: int = 0
@@ -113,10 +119,12 @@ class Known:
         if known is None:
             rows = self._rows.pop(uid, ())
             heard = max((row.stop_microseconds for row in rows), default=at_microseconds)
-            known = self.pods[uid] = KnownPod(slimming.pod(pod), min(heard, at_microseconds))
-            known.rows = rows
-        elif known.kept_microseconds is None or not _is_settled(known, at_microseconds):
-            known.object, known.is_due = slimming.pod(pod), True
+            known = self.pods[uid] = KnownPod({}, min(heard, at_microseconds), rows=rows)
+        if known.kept_microseconds is None or not _is_settled(known, at_microseconds):
+            found = nodeclock.skew_microseconds(pod, at_microseconds)
+            known.skew_microseconds = found or known.skew_microseconds
+            known.object = slimming.pod(nodeclock.by_the_servers(pod, known.skew_microseconds))
+            known.is_due = True
         self._named[meta["namespace"], meta["name"]] = uid
         known.is_listed, known.is_missing = not gone, False
         if known.gone:
@@ -167,11 +175,15 @@ class Known:
                 missing = missing or not one.gone
         return missing
 
-    def heard(self, node: str, at_microseconds: int) -> None:
-        """A node's Lease was renewed."""
+    def heard(self, node: str, renewed_microseconds: int, at_microseconds: int) -> None:
+        """A node's Lease, as it was told of: it was renewed between the last time and this one,
+        whatever the node's own clock says."""
         known = self.nodes.get(self._nodes_named.get(node, ""))
-        if known is not None:
-            known.heard_microseconds = max(at_microseconds, known.heard_microseconds or 0)
+        if known is None or known.renewed_microseconds == renewed_microseconds:
+            return
+        lived = min(max(renewed_microseconds, known.told_microseconds), at_microseconds)
+        known.renewed_microseconds, known.told_microseconds = renewed_microseconds, at_microseconds
+        known.heard_microseconds = max(lived, known.heard_microseconds or 0)
 
     def sampled(self, sample: PodSample) -> None:
         """A pod's use was looked at."""
@@ -179,10 +191,11 @@ class Known:
         if known is None or known.has_ended:
             return
         created = microseconds(known.object["metadata"]["creationTimestamp"]) or 0
-        if sample.at_microseconds >= created:  # else it is of an earlier pod of this name
+        at_microseconds = sample.at_microseconds - known.skew_microseconds
+        if at_microseconds >= created:  # else it is of an earlier pod of this name
             known.samples = sampling.seen(
                 known.samples,
-                sample.at_microseconds,
+                at_microseconds,
                 sample.cpu_core_seconds,
                 sample.working_set_bytes,
                 sample.rate_cores,

@@ -77,7 +77,8 @@ async def leases(meter: Meter) -> float:
 def _renewed(meter: Meter, lease: Object) -> None:
     renewed = microseconds(lease["spec"].get("renewTime"))
     if renewed is not None:
-        meter.known.heard(lease["metadata"]["name"], renewed)
+        told = meter.clock.now_microseconds()
+        meter.known.heard(lease["metadata"]["name"], renewed, told)
 
 
 async def kubelets(meter: Meter, asked: Kubelets) -> float:

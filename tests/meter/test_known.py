@@ -1,9 +1,11 @@
 """What the meter makes of what it is told and of what lists leave out."""
 
+import json
 from typing import Any
 
 import pytest
 
+from helpers import TESTS
 from helpers.meter.told import created, made, node, price, recorded
 from tally.costing.node_shares import share_nodes
 from tally.kube.manifests import FINALIZER
@@ -177,7 +179,7 @@ def test_a_pod_that_never_began_is_no_sign_of_its_node() -> None:
 def test_a_node_that_vanishes_takes_its_pods_along() -> None:
     known = knowing(RUNNING)
     made(known, BEGAN + 5 * SECOND)
-    known.heard("node-0", BEGAN + 30 * SECOND)
+    known.heard("node-0", BEGAN + 30 * SECOND, BEGAN + 30 * SECOND)
     known.see_node(node(), BEGAN + 60 * SECOND, gone=True)
     after = made(known, BEGAN + 61 * SECOND)
     (life,) = after.nodes
@@ -186,6 +188,32 @@ def test_a_node_that_vanishes_takes_its_pods_along() -> None:
     assert row.end_microseconds == BEGAN + 30 * SECOND
     known.see_pod(RUNNING, BEGAN + 90 * SECOND, gone=True)  # Kubernetes forgets it later
     assert made(known, BEGAN + 91 * SECOND).usage == []
+
+
+@pytest.mark.parametrize("ahead_seconds", [-300, 0, 300])
+def test_a_lease_is_a_sign_of_its_node_whatever_the_nodes_clock_says(ahead_seconds: int) -> None:
+    known = knowing(RUNNING)
+    for seconds in range(0, 60, 10):
+        at = BEGAN + seconds * SECOND
+        known.heard("node-0", at + ahead_seconds * SECOND, at + SECOND // 2)
+    (there,) = known.nodes.values()
+    assert there.heard_microseconds is not None
+    assert 0 <= BEGAN + 51 * SECOND - there.heard_microseconds <= 11 * SECOND
+    for again in (60, 90):  # told of again in a list, and not renewed
+        known.heard("node-0", BEGAN + (50 + ahead_seconds) * SECOND, BEGAN + again * SECOND)
+    assert there.heard_microseconds <= BEGAN + 51 * SECOND
+
+
+def test_samples_of_a_node_whose_clock_is_behind_count() -> None:
+    pod = json.loads((TESTS / "meter/timelines/clock-behind.json").read_text())["events"][1]
+    known, meta = knowing(), pod["object"]["metadata"]
+    began = created(pod["object"])
+    known.see_pod(pod["object"], began + 3 * SECOND, gone=False)
+    behind = began + (12 - 300) * SECOND
+    known.sampled(PodSample(meta["namespace"], meta["name"], behind, 5.0, 1e6))
+    (told,) = known.pods.values()
+    assert told.samples is not None
+    assert told.samples.at_microseconds == began + 12 * SECOND
 
 
 def test_a_sample_of_an_earlier_pod_of_the_name_is_not_this_ones() -> None:

@@ -52,5 +52,6 @@ def made(known: Known, now: int, heard: int | None = None) -> Made:
     """What is new at this time; the API server has answered until then."""
     for one in known.nodes.values():
         if not one.gone:
-            known.heard(one.name, now if heard is None else heard)
+            at = now if heard is None else heard
+            known.heard(one.name, at, at)
     return make(known, price, now, now if heard is None else heard)
