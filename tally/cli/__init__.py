@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from tally.cli import connecting, models, money, running, schedule
+from tally.cli import connecting, meter, models, money, running, schedule
 from tally.errors import TallyError
 from tally.runs import connected
 
@@ -30,6 +30,7 @@ app.add_typer(money.app)
 app.add_typer(models.app)
 app.add_typer(connecting.app)
 app.add_typer(schedule.app, name="schedule")
+app.add_typer(meter.app, name="meter")
 
 
 def main() -> NoReturn:

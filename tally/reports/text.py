@@ -1,6 +1,8 @@
-"""The bill on a terminal."""
+"""The bill, and a replayed timeline, on a terminal."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -42,6 +44,25 @@ def bill_table(bill: Bill) -> RenderableType:
     table.add_section()
     table.add_row("total", "", "", shown.total_usd, "", style="bold")
     return Group(table, *(Text(line) for line in _below(bill, shown)))
+
+
+def replay_table(replayed: Mapping[str, Any]) -> RenderableType:
+    """What a timeline came to, as `tally meter replay` says it: its pods, and its nodes' sums."""
+    table = Table()
+    table.add_column("pod")
+    table.add_column("phase")
+    for name in ("seconds", "hardware"):
+        table.add_column(name, justify="right")
+    for pod, cost in replayed["pods"].items():
+        name = pod
+        for phase, of in cost["phases"].items():
+            table.add_row(Text(name), phase, f"{of['seconds']:.1f}", f"${of['usd']:.6f}")
+            name = ""
+        table.add_row(Text(name), "in all", f"{cost['seconds']:.1f}", f"${cost['usd']:.6f}")
+        table.add_section()
+    for part in ("idle", "overhead", "nodes"):
+        table.add_row(part, "", "", f"${replayed[f'{part}_usd']:.6f}")
+    return table
 
 
 def _tenths(parts: list[float], total: float) -> list[int]:
