@@ -116,14 +116,20 @@ def _against(
         f"{chosen.name} has {headline.told(task.value(chosen.records))}, the champion "
         f"{headline.plain(task.value(champion))}: {headline.apart(gain)} ({' to '.join(both)})"
     )
-    if found.p_value > CHANCE / looked_at or gain <= 0:
-        promote, reason = False, f"not promoted: {beside}, which chance explains"
+    if gain == 0:
+        why = "no better"
+    elif gain < 0:
+        surely = task.paired(champion, chosen.records).p_value <= CHANCE
+        why = f"worse by {'' if surely else 'no '}more than chance explains"
+    elif found.p_value > CHANCE / looked_at:
+        why = "better by no more than chance explains"
     elif low <= margin and margin > 0:
         more = f"{100 * margin:g} points more" if headline.share else f"{margin:g} better"
-        promote, reason = False, f"not promoted: {beside}, not surely {more}"
+        why = f"not surely {more}"
     else:
-        promote, reason = True, f"promoted: {beside}"
-    return Verdict(promote, chosen.name, reason, found.difference, found.interval, found.p_value)
+        why = ""
+    reason = f"not promoted: {beside}, {why}" if why else f"promoted: {beside}"
+    return Verdict(not why, chosen.name, reason, found.difference, found.interval, found.p_value)
 
 
 def _beyond(contender: Contender, limits: Limits) -> str:

@@ -73,8 +73,38 @@ def test_a_candidate_that_is_clearly_better_is_promoted_and_its_margin_kept() ->
     )
     assert not decide([contender("int8", right)], held, Limits(), margin=0.09).promote
     assert decide([contender("int8", right)], held, Limits(), margin=0.05).promote
-    worse = decide([contender("int8", held)], right, Limits())
-    assert not worse.promote and "which chance explains" in worse.reason
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "why"),
+    [
+        (5, 2, "better by no more than chance explains"),
+        (3, 3, "no better"),
+        (0, 0, "no better"),
+        (2, 5, "worse by no more than chance explains"),
+        (0, 6, "worse by more than chance explains"),
+        (0, 100, "worse by more than chance explains"),
+    ],
+)
+@pytest.mark.parametrize("others", [0, 4])
+def test_why_it_was_not_promoted_is_true(gained: int, lost: int, why: str, others: int) -> None:
+    example = np.arange(1000)
+    candidate, champion = example >= lost, (example < lost) | (example >= lost + gained)
+    larger = [contender(f"c{k}", candidate, 200) for k in range(others)]
+    verdict = decide([contender("int8", candidate), *larger], champion, Limits())
+    assert not verdict.promote and verdict.reason.endswith(f"), {why}")
+
+
+def test_a_regression_says_the_same_of_r2() -> None:
+    random = np.random.default_rng(0)
+    true = random.normal(size=300)
+    near, far = (np.stack([true, true + random.normal(0, by, 300)], 1) for by in (0.2, 0.5))
+    of_numbers = functools.partial(verdicts.decide, registry.named("regression"))
+    worse = of_numbers([Contender("int8", far, 1, 1.0, 1.0)], near, Limits())
+    assert worse.reason.endswith(", worse by more than chance explains")
+    assert of_numbers([Contender("int8", near, 1, 1.0, 1.0)], near, Limits()).reason.endswith(
+        ": +0 (+0 to +0), no better"
+    )
 
 
 def test_the_smallest_that_is_nearly_as_good_as_the_best_is_chosen() -> None:
