@@ -1,5 +1,6 @@
 """What the images are made of, and what images.sh says and asks of each builder, unbuilt."""
 
+import ast
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tally import __version__, content
 
@@ -85,6 +87,38 @@ def test_every_requirement_of_a_lock_has_its_hashes(path: Path) -> None:
         assert re.match(r"[a-z0-9][a-z0-9._-]*==\S+ .*--hash=sha256:[0-9a-f]{64}", entry), entry[
             :80
         ]
+
+
+def named_by(source: str) -> set[str]:
+    """What a module may load: what it imports, and words in quotes."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"[\w+]+", str(node.value)):
+            found |= set(str(node.value).split("+"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "folders"), [("local", "tally components pipelines"), ("meter", "tally")]
+)
+def test_somebody_imports_every_requirement(name: str, folders: str) -> None:
+    paths = [path for folder in folders.split() for path in (PROJECT / folder).rglob("*.py")]
+    loaded = set[str]().union(*(named_by(path.read_text()) for path in paths))
+    text = "".join(
+        (PROJECT / f"requirements/{each}.in").read_text()
+        for each in {"local": ("common", "local")}.get(name, (name,))
+    )
+    wanted = [Requirement(line) for line in re.findall(r"^\w[^#\n]+", text, re.MULTILINE)]
+    assert len(wanted) > 10
+    for library in wanted:
+        if library.marker is None or library.marker.evaluate():
+            files = metadata.files(library.name) or []
+            modules = {".".join(file.with_suffix("").parts) for file in files}
+            assert {module.removesuffix(".__init__") for module in modules} & loaded, library
 
 
 def pins(name: str) -> dict[str, set[str]]:
