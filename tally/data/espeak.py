@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from tally.data.content import Array
-from tally.data.packaged import package_file
+from tally.data.installed import package_file
 from tally.errors import DataError
 
 LIBRARY = ("espeakng_loader", "libespeak-ng.so")

@@ -14,6 +14,7 @@ from tally.data import augment, copies, packaged, snapshot, sources, user
 from tally.data.content import Chunk, Content
 from tally.data.format import DESCRIPTION, SCHEMA, digest, open_dataset, write
 from tally.data.hashes import hashes
+from tally.data.installed import package_file
 from tally.data.reading import files_below, reading
 from tally.errors import DataError, SpecError
 from tally.spec import Spec
@@ -78,7 +79,7 @@ def check(spec: Spec) -> None:
     """
     name = spec.dataset
     if name in names():
-        packaged.package_file(*_packaged(name).FILE)
+        package_file(*_packaged(name).FILE)
     elif buckets.is_address(name):
         buckets.bucket_and_object(name)
     elif is_user_file(name):
@@ -215,7 +216,7 @@ def _find_packaged(name: str, spec: Spec) -> _Source:
     options: dict[str, Any] = {option: getattr(spec, option) for option in module.OPTIONS}
     if "augment" not in options:
         options["times"] = spec.augment or 1
-    identity = hashes([packaged.package_file(*module.FILE)])
+    identity = hashes([package_file(*module.FILE)])
     facts = {"kind": "packaged", "package": module.FILE[0]}
     return _Source(name, name, module.VERSION, options, identity, facts, lambda: module.load(spec))
 

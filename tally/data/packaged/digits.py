@@ -14,7 +14,7 @@ import numpy as np
 
 from tally.data import augment
 from tally.data.content import Array, Chunk, Content, Meta
-from tally.data.packaged import package_file
+from tally.data.installed import package_file
 from tally.data.split import held_out
 from tally.spec import Spec
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tally.data.content import Content
-from tally.data.packaged import package_file
+from tally.data.installed import package_file
 from tally.data.split import held_out
 from tally.data.text import Row, text_content
 from tally.spec import Spec
