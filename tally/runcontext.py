@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tally import clock, storage
+from tally.errors import SpecError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +47,21 @@ class RunContext:
         """What the environment of a process says.
 
         Raises:
-            KeyError: it is of no run.
+            SpecError: it is of no run, or has no number where one belongs.
         """
-        run_id, attempt = environment["TALLY_RUN_ID"], environment.get("TALLY_ATTEMPT")
-        submit_pid = int(environment.get("TALLY_SUBMIT_PID") or 0)
+        run_id = environment.get("TALLY_RUN_ID")
+        if not run_id:
+            raise SpecError(
+                "TALLY_RUN_ID: expected the id of the run that this process works for, got none; "
+                "set it, or begin a run by `make submit`"
+            )
+        attempt = _number(environment, "TALLY_ATTEMPT")
+        submit_pid = _number(environment, "TALLY_SUBMIT_PID")
         with_pods = bool(environment.get("TALLY_POD")) and environment.get("TALLY_GANG") != "local"
         return cls(
             run_id=run_id,
             pipeline=environment.get("TALLY_PIPELINE", "train"),
-            attempt=int(attempt or attempt_of(environment.get("TALLY_ARGO_NODE", ""))),
+            attempt=attempt or attempt_of(environment.get("TALLY_ARGO_NODE", "")),
             folder=storage.home_path(environment) / "runs" / run_id,
             submit_pid=submit_pid,
             in_pod=with_pods and not submit_pid,
@@ -76,6 +83,14 @@ class RunContext:
     def on_cluster(self) -> bool:
         """Whether a cluster began this process: there is no submit, and its disk goes with it."""
         return not self.submit_pid
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    """A whole number of the environment; 0 for none."""
+    given = environment.get(name) or "0"
+    if not (given.isascii() and given.isdigit()):
+        raise SpecError(f'{name}: expected a whole number, got "{given}"; correct it or unset it')
+    return int(given)
 
 
 def attempt_of(argo_node: str) -> int:

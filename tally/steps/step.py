@@ -139,8 +139,7 @@ def step(
         SystemExit: the work failed or was ended; the reason is in the run's events.
     """
     untold, is_known = "", run is not None
-    run = run or RunContext.read()
-    _become(name, run)
+    run = _become(name, run)
     if counts_lives and not is_known:
         run, untold = _life(run, name)
     recorder = Recorder()
@@ -170,11 +169,16 @@ def step(
         sys.exit(code)
 
 
-def _become(name: str, run: RunContext) -> None:
+def _become(name: str, run: RunContext | None) -> RunContext:
     """Make this process the step's: its log, how it is ended, what it says of libraries."""
     for library in _CHATTY:
         logging.getLogger(library).setLevel(logging.WARNING)
-    storage.home()  # refused in one line where it cannot be written
+    try:
+        run = run or RunContext.read()
+        storage.home()
+    except TallyError as error:  # there are no events yet to tell it in
+        print(error, file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
     run.folder.mkdir(parents=True, exist_ok=True)
     if run.submit_pid:
         _log_to(run.folder / "logs" / f"{name}.log")
@@ -182,6 +186,7 @@ def _become(name: str, run: RunContext) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # submit passes on what a terminal sends
     if run.submit_pid:
         lifeline.end_with(run.submit_pid)
+    return run
 
 
 def _begin_work(here: Step, cores: float) -> Usage:

@@ -19,10 +19,11 @@ from tally.costing.ledger import open_ledger
 from tally.costing.plan import LOCAL, Plan
 from tally.costing.runs import RunRecord
 from tally.data.format import Dataset, open_dataset
-from tally.errors import SpecError
+from tally.errors import SpecError, TallyError
 from tally.gang.gang import Gang
 from tally.gang.local_gang import LocalGang
 from tally.gang.messages import Finished, WorkerConfig
+from tally.kube.here import in_cluster
 from tally.learning import checkpoint, output, state
 from tally.learning.dataset_copy import COORDINATOR
 from tally.machines.catalogue import machine
@@ -252,11 +253,25 @@ def _go_on_from_checkpoint(here: Step, config: WorkerConfig) -> int:
     return (found.position.batch_size if found else 0) or config.batch_size
 
 
-def main() -> None:
-    """Prepare and train, in a pod that is a whole run."""
+def main() -> int:
+    """Prepare and train, in a pod that is a whole run; the exit code."""
+    try:
+        _whole_run()
+    except TallyError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _whole_run() -> None:
     from tally.steps import prepare
 
     whose = RunContext.read()
+    if in_cluster() and not (whose.in_pod or whose.submit_pid or os.environ.get("TALLY_GANG")):
+        raise SpecError(
+            "TALLY_POD: expected the name of this pod, whose workers are to be pods like it, got "
+            "none; set it to the field metadata.name, or TALLY_GANG=local to train in this pod"
+        )
     prepared = prepare.run("train", parse_settings(sys.argv[1:]), whose)
     record = RunRecord(
         id=whose.run_id,
@@ -273,4 +288,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -36,6 +36,17 @@ def test_lives_are_told_apart_by_the_uids_of_their_pods(
     assert lives.count("run-a", "train", "uid-4") == 3
 
 
+def _python(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    """A process that knows of Tally and Kubernetes what the environment says."""
+    others = {k: v for k, v in os.environ.items() if not k.startswith(("TALLY_", "KUBERNETES_"))}
+    return subprocess.run(
+        [sys.executable, *arguments], env=others | environment, capture_output=True, text=True,
+        timeout=60, cwd=tmp_path,
+    )  # fmt: skip
+
+
 def _told(tmp_path: Path, **environment: str) -> str:
     """What a step in a pod says it is."""
     code = """
@@ -44,15 +55,9 @@ with step("train", cores=0, counts_lives=True) as here:
     print("attempt", here.attempt, here.start_phase)
 """
     (tmp_path / "pod").mkdir(exist_ok=True)
-    given = {
-        **{k: v for k, v in os.environ.items() if not k.startswith("TALLY_")},
-        "TALLY_RUN_ID": "run-a", "TALLY_HOME": str(tmp_path / "pod"),
-        "TALLY_ARGO_NODE": "cnn-x(0).root(0).train(0).executor(0)", **environment,
-    }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=given, capture_output=True, text=True, timeout=60,
-        cwd=tmp_path,
-    )  # fmt: skip
+    node = "cnn-x(0).root(0).train(0).executor(0)"
+    given = {"TALLY_RUN_ID": "run-a", "TALLY_HOME": str(tmp_path / "pod"), "TALLY_ARGO_NODE": node}
+    done = _python(tmp_path, ["-c", code], {**given, **environment})
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -69,3 +74,44 @@ def test_a_store_that_does_not_answer_ends_no_step_before_it_begins(tmp_path: Pa
     told = _told(tmp_path, TALLY_STORE=str(tmp_path / "file"), TALLY_POD_UID="uid-1")
     assert "attempt 1 startup" in told
     assert "which life of train this is was not found" in told
+
+
+_STEP = ["-c", "from tally.steps.step import step\nwith step('bill'): print('began')"]
+_WHOLE_RUN = ["-m", "tally.steps.train", "epochs=1"]
+_POD = {"TALLY_RUN_ID": "r", "KUBERNETES_SERVICE_HOST": "10.96.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "says"),
+    [
+        pytest.param(_STEP, {}, "TALLY_RUN_ID: expected the id of the run", id="no run"),
+        pytest.param(_WHOLE_RUN, {}, "TALLY_RUN_ID: expected the id of the run", id="whole"),
+        pytest.param(
+            _STEP,
+            {"TALLY_RUN_ID": "r", "TALLY_ATTEMPT": "second"},
+            'TALLY_ATTEMPT: expected a whole number, got "second"; correct it',
+            id="no number",
+        ),
+        pytest.param(
+            _STEP, {"TALLY_RUN_ID": "r", "TALLY_HOME": "/proc/none"}, "TALLY_HOME: exp", id="home"
+        ),
+        pytest.param(_WHOLE_RUN, _POD, "TALLY_POD: expected the name of this pod", id="no pod"),
+        pytest.param(
+            [*_WHOLE_RUN[:2], "epochs"], {"TALLY_RUN_ID": "r"}, 'got "epochs"', id="no value"
+        ),
+    ],
+)
+def test_what_a_process_was_not_told_is_one_line(
+    arguments: list[str], environment: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    home = {"TALLY_HOME": str(tmp_path / "home")}
+    done = _python(tmp_path, arguments, home | environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert not (tmp_path / "home/runs").exists()
+
+
+def test_a_whole_run_in_a_pod_alone_is_one_that_was_asked_for(tmp_path: Path) -> None:
+    home = {"TALLY_HOME": str(tmp_path), "TALLY_GANG": "local"}
+    done = _python(tmp_path, ["-m", "tally.steps.train", "epochs=none"], _POD | home)
+    assert "step_started" in done.stdout and done.returncode == 2  # it came to its parameters
