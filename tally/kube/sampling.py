@@ -6,7 +6,9 @@ whole up to the last sample, whoever was away meanwhile, and only what is after 
 the rate between the last two samples, which is nearer to what a container does at its end than the
 mean of its life is; after one sample alone, at the mean since its containers' own starts, which
 leaves out how long their images were pulled. A mean over less than 2 s is no rate: a program that
-starts keeps a core busy for a moment, and then waits. Memory is taken as straight from sample to
+starts keeps a core busy for a moment, and then waits; and of two samples so near to one another the
+first can be of the containers and the second of the pod's own cgroup, which has what its init
+containers used too. Memory is taken as straight from sample to
 sample, and as level before the first and after the last.
 """
 
@@ -53,7 +55,8 @@ class Samples:
         counter_core_seconds: the last reading.
         cpu_core_seconds: used up to the last sample, from the container's start; over a restart of
             it, all that was read.
-        rate_cores: used between the last two samples; after only one what came with it, or None.
+        rate_cores: used between the last two samples that were far enough apart; before there are
+            two what came with the first, or None.
         memory_byte_seconds: held between the first and the last sample.
         first_working_set_bytes, working_set_bytes: in the first and the last sample.
         peak_working_set_bytes: the most in any sample: what was held for a moment between two is
@@ -110,9 +113,10 @@ def seen(
     gained = cpu_core_seconds_total - state.counter_core_seconds
     if seconds <= 0 or (gained < 0 and seconds < ONE_LOOK_SECONDS):
         return state
-    rate: float | None = gained / seconds
+    told = gained >= 0 and seconds >= LEAST_SECONDS
+    rate = gained / seconds if told else state.rate_cores
     if gained < 0:
-        gained, rate = cpu_core_seconds_total, state.rate_cores
+        gained = cpu_core_seconds_total
     held = (state.working_set_bytes + working_set_bytes) / 2 * seconds
     return replace(
         state,
@@ -143,7 +147,8 @@ def used(state: Samples | None, start_microseconds: int, end_microseconds: int) 
     tail = max(0, end_microseconds + TRUNCATED_MICROSECONDS - state.at_microseconds) / 1e6
     rate = state.rate_cores
     if rate is None:
-        rate = state.cpu_core_seconds / head if head >= LEAST_SECONDS else 0.0
+        life = max(0, state.at_microseconds - start_microseconds) / 1e6
+        rate = state.cpu_core_seconds / life if life >= LEAST_SECONDS else 0.0
     return Used(
         cpu_core_seconds=state.cpu_core_seconds + rate * tail,
         memory_byte_seconds=state.memory_byte_seconds

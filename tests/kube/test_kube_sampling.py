@@ -105,6 +105,16 @@ def test_the_other_cgroup_in_the_same_look_is_no_restart() -> None:
     assert cpu(after((16, 5.5, 1e9), state=state), 0, 16) == pytest.approx(5.5)
 
 
+def test_a_step_up_to_the_other_cgroup_is_no_rate_for_the_rest() -> None:
+    """Three seconds of an init container's are in the pod's own counter alone."""
+    state = after((15, 5.0, 1e9), (30, 12.5, 1e9), (30.3, 15.65, 1e9))
+    assert cpu(state, 0, 40.3) == pytest.approx(15.65 + 10 * 0.5)
+    first = seen(seen(None, 15 * SECOND, 5.0, 1e9, 0.5), round(15.3 * SECOND), 8.15, 1e9)
+    assert cpu(first, 0, 25.3) == pytest.approx(8.15 + 10 * 0.5)
+    untold = after((15, 5.0, 1e9), (16, 8.0, 1e9))  # the mean of all that it lived
+    assert cpu(untold, 0, 26) == pytest.approx(8 + 10 * 0.5)
+
+
 def test_a_reading_later_than_the_cut_end_takes_nothing_back() -> None:
     state = after((15, 15.0, 0), (30.9, 30.9, 0))
     assert cpu(state, 0, 30.4) == pytest.approx(30.9)
