@@ -147,13 +147,27 @@ def _confirm(rows: list[Usage]) -> list[Usage]:
             told[row.pod_uid].append(row)
         else:
             kept.append(replace(row, confirmed=False))
-    split = []
-    for row in kept:
+    works: dict[str, list[Usage]] = defaultdict(list)
+    for row in sorted(kept, key=_START):
         if row.source == "pod" and row.phase == "work" and row.pod_uid in told:
-            split += _split_work(row, _settle(told[row.pod_uid]))
-        else:
-            split.append(row)
+            works[row.pod_uid].append(row)
+    split = [row for row in kept if row.phase != "work" or row.pod_uid not in works]
+    for uid, own in works.items():
+        bounds = [-math.inf, *(row.start_microseconds for row in own[1:]), math.inf]
+        for row, (begin, end) in zip(own, itertools.pairwise(bounds), strict=True):
+            split += _split_work(row, _between(_settle(told[uid]), begin, end))
     return split
+
+
+def _between(rows: Iterable[Usage], begin: float, end: float) -> list[Usage]:
+    """What of rows that do not overlap is between two moments."""
+    found = []
+    for row in rows:
+        start = max(row.start_microseconds, begin)
+        stop = min(row.stop_microseconds, end)
+        if start < stop:
+            found.append(part(row, int(start), int(stop)))
+    return found
 
 
 def _split_work(pod: Usage, told: Sequence[Usage]) -> list[Usage]:

@@ -2,8 +2,9 @@
 
 At every moment a pod holds max(request, usage) of each resource (OpenCost's rule). Its share of the
 node is the sum, over CPU, memory and accelerators, of the part of the node's price that is for the
-resource times the part of the resource that it holds. The maximum is taken once over a pod's life
-and spread over it evenly, so that cutting a life into phases changes nothing. Where all pods of a
+resource times the part of the resource that it holds. The maximum is taken once over each slice of
+a pod's life, in which what it asks for, its node and the price stay as they are, and spread over it
+evenly, so that cutting a life into phases changes nothing. Where all pods of a
 node together hold more than it can give, what they hold above their requests is scaled down to fit.
 
 What nobody holds is idle; what pods cannot ask for, the system's reserve, is overhead. Shares are
@@ -150,14 +151,26 @@ def _within(start: int, stop: int, window: Window | None) -> Window:
 
 
 def _held(rows: Sequence[Usage]) -> list[_Holder]:
-    """What each row holds at every moment of it: its request, and its part of the pod's excess."""
+    """What each row holds at every moment of it: its request, and its part of its slice's excess.
+
+    A slice is a time of a pod in which nothing changes that its cost depends on."""
     pods: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        if row.phase != "queue":
-            pods[row.pod_uid].append(index)
-    above = {uid: _above([rows[index] for index in own]) for uid, own in pods.items()}
-    nothing = _Held(0, 0, 0)
-    return [_Holder(_asked(row), above.get(row.pod_uid, nothing)) for row in rows]
+    for index in sorted(range(len(rows)), key=lambda index: rows[index].start_microseconds):
+        if rows[index].phase != "queue":
+            pods[rows[index].pod_uid].append(index)
+    above = [_Held(0, 0, 0)] * len(rows)
+    for own in pods.values():
+        for _, group in itertools.groupby(own, key=lambda index: _slice(rows[index])):
+            slice_ = list(group)
+            excess = _above([rows[index] for index in slice_])
+            for index in slice_:
+                above[index] = excess
+    return list(map(_Holder, map(_asked, rows), above))
+
+
+def _slice(row: Usage) -> tuple[object, ...]:
+    """What is the same in all rows of a slice."""
+    return row.node_uid, row.price_usd_per_hour, row.software_usd_per_hour, _asked(row)
 
 
 def _asked(row: Usage) -> _Held:
@@ -168,16 +181,16 @@ def _asked(row: Usage) -> _Held:
     )
 
 
-def _above(life: Sequence[Usage]) -> _Held:
-    """By how much a pod's use exceeds its requests over its life, on average."""
-    seconds = [(row.stop_microseconds - row.start_microseconds) / 1e6 for row in life]
+def _above(of: Sequence[Usage]) -> _Held:
+    """By how much a pod's use exceeds its requests over these rows, on average."""
+    seconds = [(row.stop_microseconds - row.start_microseconds) / 1e6 for row in of]
     whole = sum(seconds)
     if not whole:
         return _Held(0, 0, 0)
-    asked = list(zip(life, seconds, strict=True))
-    cpu = sum(row.cpu_used_core_seconds for row in life)
+    asked = list(zip(of, seconds, strict=True))
+    cpu = sum(row.cpu_used_core_seconds for row in of)
     cpu -= sum(row.cpu_request_cores * length for row, length in asked)
-    memory = sum(row.memory_used_byte_seconds for row in life)
+    memory = sum(row.memory_used_byte_seconds for row in of)
     memory -= sum(row.memory_request_bytes * length for row, length in asked)
     return _Held(max(0, round(cpu / whole * _MICRO)), max(0, round(memory / whole)), 0)
 

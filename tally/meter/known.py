@@ -7,7 +7,7 @@ from tally.costing.nodes import Node
 from tally.costing.usage import Usage
 from tally.kube import nodeclock, sampling
 from tally.kube.finalizer import is_carried, is_let_go
-from tally.kube.quantities import microseconds
+from tally.kube.quantities import Amounts, microseconds, pod_holding
 from tally.kube.sampling import PodSample
 from tally.kube.template import Object
 from tally.meter import slimming
@@ -28,6 +28,9 @@ class KnownPod:
         is_missing: a list did not have it, and nothing has been told of it since.
         node_uid: of the node that it has, as long as that is known.
         skew_microseconds: how far its node's clock was ahead when it told of it.
+        holding: what it holds of its node, and `since_microseconds`, when it was first told so; 0
+            where it has since it was known.
+        left_microseconds: when the API server let go of the node object that it had before.
         rows: as they were made last.
         samples: of what it uses.
         is_due: it has changed since its rows were made.
@@ -42,6 +45,9 @@ class KnownPod:
     is_missing: bool = False
     node_uid: str = ""
     skew_microseconds: int = 0
+    holding: Amounts = field(default_factory=dict)
+    since_microseconds: int = 0
+    left_microseconds: int = 0
     rows: tuple[Usage, ...] = ()
     samples: sampling.Samples | None = None
     is_due: bool = True
@@ -125,6 +131,7 @@ class Known:
             known.skew_microseconds = found or known.skew_microseconds
             known.object = slimming.pod(nodeclock.by_the_servers(pod, known.skew_microseconds))
             known.is_due = True
+            self._holds(known, at_microseconds)
         self._named[meta["namespace"], meta["name"]] = uid
         known.is_listed, known.is_missing = not gone, False
         if known.gone:
@@ -133,6 +140,13 @@ class Known:
             known.gone = True
             at_microseconds = _went(known, at_microseconds)
         known.seen_microseconds = at_microseconds
+
+    def _holds(self, known: KnownPod, at_microseconds: int) -> None:
+        """What a pod holds now, which may be other than before."""
+        holding = pod_holding(known.object)
+        if known.rows and holding != known.holding:
+            known.since_microseconds = at_microseconds
+        known.holding = holding
 
     def see_node(self, node: Object, at_microseconds: int, *, gone: bool) -> None:
         """A node as the API server shows it; where gone, as it looked last."""
@@ -211,10 +225,21 @@ class Known:
         return found
 
     def node_of(self, pod: KnownPod) -> KnownNode | None:
-        """The node that a pod has or had; None where it is not known."""
-        if not pod.node_uid:
-            pod.node_uid = self._nodes_named.get(pod.object["spec"].get("nodeName", ""), "")
-        return self.nodes.get(pod.node_uid)
+        """The node that a pod has or had; None where it is not known.
+
+        A pod knows its node by name. Where its node's object is gone, and another has its name and
+        is of the same machine, the pod goes on there.
+        """
+        had = self.nodes.get(pod.node_uid)
+        if had is None or (had.gone and not pod.gone):
+            named = self.nodes.get(
+                self._nodes_named.get(pod.object["spec"].get("nodeName", ""), "")
+            )
+            if named is not None and (had is None or _is_same_machine(had, named)):
+                pod.node_uid = str(named.object["metadata"]["uid"])
+                pod.left_microseconds = had.seen_microseconds if had is not None else 0
+                return named
+        return had
 
     def forget(self, now_microseconds: int) -> None:
         """Let go of what is over and in the ledger."""
@@ -234,6 +259,15 @@ class Known:
                 if self._nodes_named.get(node.name) == uid:
                     del self._nodes_named[node.name]
                 del self.nodes[uid]
+
+
+def _is_same_machine(one: KnownNode, other: KnownNode) -> bool:
+    """Whether two node objects of one name are of one machine; where neither says, they are."""
+    uuids = [
+        ((node.object.get("status") or {}).get("nodeInfo") or {}).get("systemUUID")
+        for node in (one, other)
+    ]
+    return uuids[0] == uuids[1]
 
 
 def _went(pod: KnownPod, now_microseconds: int) -> int:

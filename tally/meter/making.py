@@ -109,7 +109,8 @@ def _lives(
     )
     if lives[-1].end_microseconds is not None or not _is_alike(node.life, lives[-1]):
         for pod in known.pods.values():
-            if pod.kept_microseconds is None and known.node_of(pod) is node:
+            lasts = pod.kept_microseconds is None or not pod.gone
+            if lasts and known.node_of(pod) is node:
                 pod.is_due = True
     node.life, node.is_due, node.made_microseconds = lives[-1], False, now
     return lives
@@ -117,7 +118,9 @@ def _lives(
 
 def _is_alike(before: Node | None, now: Node) -> bool:
     """Whether pods' open rows, which have their price already, need no look."""
-    return before is not None and before.catalogue_version == now.catalogue_version
+    if before is None or before.start_microseconds != now.start_microseconds:
+        return False
+    return before.catalogue_version == now.catalogue_version
 
 
 def _why_unpriced(node: KnownNode, price: Callable[[Mapping[str, str]], PricedMachine]) -> str:
@@ -137,6 +140,7 @@ def _rows(known: Known, pod: KnownPod, now: int, heard: int) -> list[Usage]:
         return []
     at = pod.seen_microseconds if pod.gone else min(now, heard)
     labels = node.object["metadata"].get("labels") if node else None
+    since = max(pod.since_microseconds, life.start_microseconds if life else 0)
 
     def rows(used: sampling.Used | None) -> tuple[Usage, ...]:
         return tuple(
@@ -147,6 +151,9 @@ def _rows(known: Known, pod: KnownPod, now: int, heard: int) -> list[Usage]:
                 used=used,
                 gone=pod.gone,
                 before=pod.rows,
+                since_microseconds=pod.since_microseconds,
+                left_microseconds=pod.left_microseconds,
+                used_before=_used_until(pod, pod.rows, since),
                 accelerator_clients=accelerator_clients(labels or {}),
             )
         )
@@ -174,12 +181,18 @@ def _life_now(node: KnownNode, now: int) -> Node | None:
 def _used(pod: KnownPod, rows: Sequence[Usage]) -> sampling.Used | None:
     """What a pod used from when it had a node to its end; while it lasts, to its last sample: more
     would be a guess, which a counter cannot take back."""
+    end = rows[-1].end_microseconds if rows else None
+    if end is None and pod.samples is not None:
+        end = pod.samples.at_microseconds - sampling.TRUNCATED_MICROSECONDS
+    return None if end is None else _used_until(pod, rows, end + sampling.TRUNCATED_MICROSECONDS)
+
+
+def _used_until(pod: KnownPod, rows: Sequence[Usage], until: int) -> sampling.Used | None:
+    """What a pod used from when it had a node to this moment."""
     begun = [row for row in rows if row.phase != "queue"]
     if not begun or pod.samples is None:
         return None
-    end = begun[-1].end_microseconds
-    if end is None:
-        end = pod.samples.at_microseconds - sampling.TRUNCATED_MICROSECONDS
+    end = until - sampling.TRUNCATED_MICROSECONDS
     return sampling.used(pod.samples, begun[0].start_microseconds, end)
 
 

@@ -50,7 +50,10 @@ def node(node: Object) -> Object:
     meta, status = node["metadata"], node.get("status") or {}
     return {
         "metadata": _only(meta, ("name", "uid", "labels", "creationTimestamp")),
-        "status": _only(status, ("capacity", "allocatable", "addresses", "daemonEndpoints")),
+        "status": {
+            **_only(status, ("capacity", "allocatable", "addresses", "daemonEndpoints")),
+            "nodeInfo": _only(status.get("nodeInfo") or {}, ("systemUUID",)),
+        },
     }
 
 

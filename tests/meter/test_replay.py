@@ -17,7 +17,10 @@ USD_A_SECOND = 0.66441236 / 3600  # of 1 core and 1 GiB on 4 cores and 16 GiB fo
 RIGHT_USD = {
     "clock-ahead": 61 * USD_A_SECOND,  # from when it had its node
     "clock-behind": 61 * USD_A_SECOND,
+    "node-reregistered": 3595 * USD_A_SECOND,  # 5 s there was no node object
+    "price-change": 1815 * 0.001 + 1785 * 0.002,  # heard of at the next look, as of its node
     "resize-infeasible": 3600 * USD_A_SECOND,  # what was asked for in vain holds nothing
+    "resized": 1.250295512,  # half of it 1 core, half 3
     "restart-rule": 3600 * USD_A_SECOND,  # its own rule starts it again
 }
 
