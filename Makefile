@@ -31,7 +31,7 @@ reap: venv ## remove gangs from the cluster whose run has ended [NAMESPACE=name]
 	@$(TALLY) reap
 runs: venv ## list runs with their cost [JSON=1]
 	@$(TALLY) runs
-logs: venv ## what a run's steps wrote: RUN=id [STEP=train]
+logs: venv ## what a run's steps wrote: RUN=id [STEP=train]; as all that takes a RUN, of NAMESPACE=name where several have it
 	@$(TALLY) logs
 compare: venv ## runs side by side: RUN=a,b [JSON=1]
 	@$(TALLY) compare

@@ -110,13 +110,15 @@ class MeterClient:
                 )
             here = there
 
-    def find(self, text: str) -> str:
-        """The id of the one run whose id begins or ends with `text`, 6 characters or more of it."""
+    def find(self, text: str, namespace: str = "") -> str:
+        """The id of the one run, of this namespace or of all that the account may see, whose id
+        begins or ends with `text`, 6 characters or more of it."""
         wanted = text.strip().lower()
         if len(wanted) >= _WHOLE_ID:
             return wanted
         rows = self._get("v1/runs?limit=1000&bills=0", "runs") if len(wanted) >= _SHORTEST else []
-        ids = dict.fromkeys(documents.run_of(row["run"]).id for row in rows)
+        runs = [documents.run_of(row["run"]) for row in rows]
+        ids = {run.id for run in runs if namespace in ("", run.namespace)}
         found = [one for one in ids if one.startswith(wanted) or one.endswith(wanted)]
         if len(found) != 1:
             raise SpecError(

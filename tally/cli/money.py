@@ -11,6 +11,7 @@ from rich.console import Console
 from tally.cli.options import (
     EngineOption,
     JsonOption,
+    NamespaceOption,
     RunArgument,
     SettingsOption,
     SinceOption,
@@ -39,6 +40,7 @@ def bill(
     since: SinceOption = "",
     until: UntilOption = "",
     engine: EngineOption = "",
+    namespace: NamespaceOption = "",
     prometheus: Annotated[
         str,
         typer.Option(
@@ -61,18 +63,22 @@ def bill(
 
     if not run and not by:
         raise SpecError("bill: expected a run, or names to group by, got neither; pass RUN or BY")
+    if namespace and not run:
+        raise SpecError(
+            f"NAMESPACE: expected it beside a RUN, got {namespace} alone; pass BY=namespace"
+        )
     if prometheus and not by:
-        compared = prometheus_bill.compare(open_ledger(), run, prometheus, within)
+        compared = prometheus_bill.compare(open_ledger(), run, prometheus, within, namespace)
         _print_shown(compared, as_csv, as_json)
         return
     if by or as_csv:
         names = parse_by(by or "step,phase")
-        asked_of = engine_with(engine, run) if run else engine_of(engine)
+        asked_of = engine_with(engine, run, namespace) if run else engine_of(engine)
         found = asked_of.charged(since, until, run)
         _say_what_is_left_out(found)
         _print_shown(charged.by(found, names), as_csv, as_json)
         return
-    made = engine_with(engine, run).bill(run)
+    made = engine_with(engine, run, namespace).bill(run)
     if as_json:
         print(json.dumps(made.as_json()))
     else:
@@ -149,17 +155,19 @@ def report(
     run: RunArgument,
     out: Annotated[Path | None, typer.Option(help="where to write the page")] = None,
     engine: EngineOption = "",
+    namespace: NamespaceOption = "",
 ) -> None:
     """Write one self-contained HTML page: learning curve, money, the evaluation, throughput."""
     from tally.runs.choosing import engine_with
 
-    print(engine_with(engine, run).report(run, out))
+    print(engine_with(engine, run, namespace).report(run, out))
 
 
 @app.command()
 def compare(
     run: Annotated[str, typer.Argument(envvar="RUN", help="two or more run ids: a,b")],
     engine: EngineOption = "",
+    namespace: NamespaceOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Runs side by side, of this machine and of a cluster: parameters, metrics, cost."""
@@ -169,7 +177,7 @@ def compare(
     names = [text for text in run.replace(",", " ").split() if text]
     if len(names) < 2:
         raise SpecError(f'RUN: expected two runs or more, got "{run}"; pass RUN=a,b')
-    pairs = [engine_with(engine, name).facts(name) for name in names]
+    pairs = [engine_with(engine, name, namespace).facts(name) for name in names]
     if as_json:
         print(json.dumps(comparison.compare_json(pairs)))
     else:

@@ -11,6 +11,9 @@ PipelineArgument = Annotated[
 RunArgument = Annotated[
     str, typer.Argument(envvar="RUN", help="a run's id, or as much of it as is unique")
 ]
+NamespaceOption = Annotated[
+    str, typer.Option(envvar="NAMESPACE", help="the run's, where several have one of that id")
+]
 SinceOption = Annotated[
     str, typer.Option(envvar="SINCE", metavar="DAY", help="the first day (UTC): 2026-11-01")
 ]

@@ -14,6 +14,7 @@ from tally.cli.options import (
     ConfirmOption,
     EngineOption,
     JsonOption,
+    NamespaceOption,
     PipelineArgument,
     ProbeOption,
     RunArgument,
@@ -55,6 +56,7 @@ def submit(
 def watch(
     run: RunArgument,
     engine: EngineOption = "",
+    namespace: NamespaceOption = "",
     as_json: JsonOption = False,
     cancel_on_interrupt: CancelOption = False,
 ) -> None:
@@ -62,7 +64,7 @@ def watch(
     from tally.runs.choosing import engine_with
 
     sys.exit(
-        engine_with(engine, run).watch(
+        engine_with(engine, run, namespace).watch(
             run, as_json=as_json, cancel_on_interrupt=cancel_on_interrupt
         )
     )
@@ -73,20 +75,21 @@ def resume(
     run: RunArgument,
     settings: SettingsOption = None,
     engine: EngineOption = "",
+    namespace: NamespaceOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a run that did not finish, from its last checkpoint; SET can raise its limits."""
     from tally.runs.choosing import engine_with
 
-    sys.exit(engine_with(engine, run).resume(run, asked(settings), as_json=as_json))
+    sys.exit(engine_with(engine, run, namespace).resume(run, asked(settings), as_json=as_json))
 
 
 @app.command()
-def cancel(run: RunArgument, engine: EngineOption = "") -> None:
+def cancel(run: RunArgument, engine: EngineOption = "", namespace: NamespaceOption = "") -> None:
     """End a running run; one of this machine keeps its last checkpoint and can be resumed."""
     from tally.runs.choosing import engine_with
 
-    print(engine_with(engine, run).cancel(run))
+    print(engine_with(engine, run, namespace).cancel(run))
 
 
 @app.command()
@@ -97,11 +100,12 @@ def resize(
         str, typer.Option(envvar="MACHINE", help="another machine type, of a cluster's")
     ] = "",
     engine: EngineOption = "",
+    namespace: NamespaceOption = "",
 ) -> None:
     """Let a run that trains go on with another number of workers, up to its max_workers."""
     from tally.runs.choosing import engine_with
 
-    print(engine_with(engine, run).resize(run, workers, machine))
+    print(engine_with(engine, run, namespace).resize(run, workers, machine))
 
 
 @app.command()
@@ -141,11 +145,12 @@ def logs(
     run: RunArgument,
     step: Annotated[str, typer.Option(envvar="STEP", help="one step only, or engine")] = "",
     engine: EngineOption = "",
+    namespace: NamespaceOption = "",
 ) -> None:
     """Print what a run's steps and Kubeflow's runner wrote."""
     from tally.runs.choosing import engine_with
 
-    for title, text in engine_with(engine, run).logs(run, step):
+    for title, text in engine_with(engine, run, namespace).logs(run, step):
         print(f"==> {title} <==")
         sys.stdout.write(text if text.endswith("\n") or not text else f"{text}\n")
 

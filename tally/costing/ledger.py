@@ -98,8 +98,9 @@ class Ledger(ClusterLedger, ProfileLedger, KeptLedger):
         with reading(self.engine) as connection:
             return _only(run_id, connection.execute(_named(run_id, namespace)).all())
 
-    def find_run(self, text: str) -> RunRecord:
-        """The one run whose id begins or ends with `text`, 6 characters or more of it.
+    def find_run(self, text: str, namespace: str | None = None) -> RunRecord:
+        """The one run, of this namespace or of all, whose id begins or ends with `text`, 6
+        characters or more of it.
 
         (Ids begin with the time: those of one day's runs differ in their ends.)
 
@@ -116,6 +117,8 @@ class Ledger(ClusterLedger, ProfileLedger, KeptLedger):
         alike = column.startswith(wanted, autoescape=True) | column.endswith(
             wanted, autoescape=True
         )
+        if namespace is not None:
+            alike &= tables.runs.c.namespace == namespace
         with reading(self.engine) as connection:
             rows = connection.execute(select(*tables.RUN_COLUMNS).where(alike)).all()
         found = [tables.as_run(row) for row in rows]

@@ -62,5 +62,5 @@ def several(run_id: str, namespaces: Iterable[str]) -> SpecError:
     names = ", ".join(name or "none, a machine of its own" for name in sorted(set(namespaces)))
     return SpecError(
         f"run {run_id}: expected an id of one run, got one of each of the namespaces {names}; "
-        "name the namespace too"
+        "choose one by NAMESPACE="
     )

@@ -127,6 +127,6 @@ async def namespace_of(served: Served, caller: Caller, run_id: str, asked: str) 
         raise Refusal(
             409,
             f"run: expected an id of one run, got one of each of the namespaces "
-            f"{', '.join(sorted(others))}; choose by ?namespace=",
+            f"{', '.join(sorted(others))}; choose one by NAMESPACE=, of the API by ?namespace=",
         )
     return min(others)

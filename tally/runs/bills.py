@@ -7,8 +7,8 @@ from tally.meterclient import MeterClient
 from tally.runs.listing import find
 
 
-def bill_of(ledger: Ledger, run: str) -> Bill:
-    """The bill of the run that `run` names.
+def bill_of(ledger: Ledger, run: str, namespace: str = "") -> Bill:
+    """The bill of the run that `run` names, of this namespace where one is given.
 
     Raises:
         SpecError: none or several in the ledger, nor, where TALLY_METER_URL is set, with the meter;
@@ -16,10 +16,10 @@ def bill_of(ledger: Ledger, run: str) -> Bill:
         RunError: the meter does not answer.
     """
     try:
-        run_id = find(ledger, run).id
+        record = find(ledger, run, namespace)
     except SpecError:
         meter = MeterClient.from_environment()
         if meter is None:
             raise
-        return meter.bill(meter.find(run))
-    return ledger.bill(run_id)
+        return meter.bill(meter.find(run, namespace), namespace)
+    return ledger.bill(record.id, record.namespace)

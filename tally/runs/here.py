@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -19,8 +20,15 @@ from tally.runs.engines import Listing
 from tally.tasks.registry import headline_among
 
 
+@dataclass(frozen=True)
 class Here:
-    """See Engine."""
+    """See Engine.
+
+    Attributes:
+        namespace: whose runs are meant, of a ledger that has a cluster's; "" for any's.
+    """
+
+    namespace: str = ""
 
     def submit(
         self,
@@ -37,19 +45,19 @@ class Here:
 
     def resume(self, run: str, settings: Mapping[str, str], *, as_json: bool) -> int:
         """As Engine, from its last checkpoint; settings can raise its limits."""
-        found = open_ledger().find_run(run).id
+        found = self._found(run).id
         return tell(local.resume(found, Console(stderr=as_json), dict(settings)), as_json)
 
     def cancel(self, run: str) -> str:
         """As Engine; it keeps its last checkpoint."""
-        found = open_ledger().find_run(run)
+        found = self._found(run)
         asking.cancel(found)
         return f"cancelled {found.id}; `make resume RUN={found.id}` goes on with it"
 
     def watch(self, run: str, *, as_json: bool, cancel_on_interrupt: bool) -> int:
         """As Engine; an interruption leaves it running unless it is to cancel it."""
         ledger = open_ledger()
-        found = listing.find(ledger, run)
+        found = listing.find(ledger, run, self.namespace)
         ended = following.follow(ledger, found, Console(stderr=as_json))
         if ended is None and cancel_on_interrupt:
             print(self.cancel(found.id), file=sys.stderr)
@@ -65,7 +73,7 @@ class Here:
 
     def resize(self, run: str, workers: int, machine_type: str) -> str:
         """As Engine."""
-        found = open_ledger().find_run(run)
+        found = self._found(run)
         asking.resize(found, workers, machine_type)
         on = f" on {machine_type}" if machine_type else ""
         return f"asked {found.id} for {workers} workers{on}; its submit shows what it does"
@@ -77,29 +85,32 @@ class Here:
 
     def logs(self, run: str, step: str) -> Iterator[tuple[str, str]]:
         """As Engine; Kubeflow's runner's own is called engine."""
-        for path in listing.log_files(open_ledger().find_run(run).id, step):
+        for path in listing.log_files(self._found(run).id, step):
             yield path.stem, path.read_text(errors="replace")
 
     def facts(self, run: str) -> tuple[RunRecord, Bill]:
         """As Engine."""
         ledger = open_ledger()
-        record = listing.find(ledger, run)
+        record = listing.find(ledger, run, self.namespace)
         return record, ledger.bill(record.id, record.namespace)
 
     def bill(self, run: str) -> Bill:
         """As Engine; where the ledger has no such run, the meter's."""
-        return bills.bill_of(open_ledger(), run)
+        return bills.bill_of(open_ledger(), run, self.namespace)
 
     def charged(self, since: str, until: str, run: str = "") -> Charged:
         """As Engine."""
         ledger = open_ledger()
-        key = listing.find(ledger, run).key if run else None
+        key = listing.find(ledger, run, self.namespace).key if run else None
         return charged(ledger, *window(since, until), key)
 
     def report(self, run: str, out: Path | None) -> Path:
         """As Engine."""
         ledger = open_ledger()
-        return listing.page(ledger, listing.find(ledger, run), out)
+        return listing.page(ledger, listing.find(ledger, run, self.namespace), out)
+
+    def _found(self, run: str) -> RunRecord:
+        return open_ledger().find_run(run, self.namespace or None)
 
 
 def tell(ended: local.Ended, as_json: bool) -> int:

@@ -54,13 +54,14 @@ def listed() -> list[Row]:
     return [Row(run, bill) for run, bill in ledger.billed()]
 
 
-def find(ledger: Ledger, text: str) -> RunRecord:
-    """The run that `text` names, closed first if its submit has died.
+def find(ledger: Ledger, text: str, namespace: str = "") -> RunRecord:
+    """The run that `text` names, of this namespace where one is given, closed first if its submit
+    has died.
 
     Raises:
         SpecError: none, or several.
     """
-    run = ledger.find_run(text)
+    run = ledger.find_run(text, namespace or None)
     return ledger.find_run(run.id) if _close_if_dead(ledger, run) else run
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import urllib3
 
 from tally.costing.ledger import Ledger
+from tally.costing.runs import several
 from tally.errors import RunError, SpecError
 from tally.reports.chargeback_text import Compared, Comparison, Shown, show_comparison
 from tally.runs.bills import bill_of
@@ -29,24 +30,25 @@ _TIMEOUT_SECONDS = 30.0
 _ZERO = Decimal(0)
 
 
-def compare(ledger: Ledger, run: str, url: str, within: str) -> Shown:
+def compare(ledger: Ledger, run: str, url: str, within: str, namespace: str = "") -> Shown:
     """A run's bill out of Prometheus, beside the ledger's where that (or the meter) has the run.
 
     Args:
         run: its whole id, or of a run that the ledger has as much of it as is unique.
+        namespace: whose run, "" for the only one of that id.
 
     Raises:
         SpecError, RunError: as `scraped_usd`.
     """
     kept: dict[tuple[str, str], Decimal] | None = None
     try:
-        bill = bill_of(ledger, run)
+        bill = bill_of(ledger, run, namespace)
     except SpecError:
         run_id = run.strip()
     else:
         run_id = bill.run_id
         kept = {(line.step, line.phase): line.usd for line in bill.lines}
-    scraped = scraped_usd(url, run_id, within)
+    scraped = scraped_usd(url, run_id, within, namespace)
     rows = [
         Compared(
             step,
@@ -59,7 +61,9 @@ def compare(ledger: Ledger, run: str, url: str, within: str) -> Shown:
     return show_comparison(Comparison(run_id, tuple(rows)))
 
 
-def scraped_usd(url: str, run_id: str, within: str) -> dict[tuple[str, str], Decimal]:
+def scraped_usd(
+    url: str, run_id: str, within: str, namespace: str = ""
+) -> dict[tuple[str, str], Decimal]:
     """What a run's steps and phases had cost when last scraped: hardware and software.
 
     Args:
@@ -67,13 +71,16 @@ def scraped_usd(url: str, run_id: str, within: str) -> dict[tuple[str, str], Dec
         run_id: the whole id.
         within: how far back to look, as Prometheus writes durations ("30d", "1h30m"); some of the
             hour after the run's end must lie in it.
+        namespace: whose run, which the meter calls its team; "" for the only one of that id.
 
     Raises:
-        SpecError: a bad URL or range, no such run, or a range in which there is nothing of it.
+        SpecError: a bad URL or range, no such run, several, or a range in which there is nothing of
+            it.
         RunError: Prometheus does not answer, or with an error.
     """
     _check(url, within)
-    series = f"{_METRIC}{{run={_quoted(run_id)}}}"
+    whose = f", team={_quoted(namespace)}" if namespace else ""
+    series = f"{_METRIC}{{run={_quoted(run_id)}{whose}}}"
     there = f"group({series}) * time()"
     last = _ask(url, "query", {"query": f"{there} or max_over_time(({there})[{within}:15s])"})
     if not last["result"]:
@@ -81,8 +88,11 @@ def scraped_usd(url: str, run_id: str, within: str) -> dict[tuple[str, str], Dec
     believed = f"topk(1, {_READ_AT} and on (instance) {series})"
     query = f"max by ({', '.join(_LABELS)}) ({series} and on (instance) {believed})"
     at = last["result"][0]["value"][1]
+    found = _ask(url, "query", {"query": query, "time": at})["result"]
+    if len(teams := {str(one["metric"].get("team", "")) for one in found}) > 1:
+        raise several(run_id, teams)
     sums: dict[tuple[str, str], Decimal] = {}
-    for one in _ask(url, "query", {"query": query, "time": at})["result"]:
+    for one in found:
         key = one["metric"].get("step", ""), one["metric"]["phase"]
         sums[key] = sums.get(key, _ZERO) + Decimal(one["value"][1])
     return sums

@@ -95,6 +95,23 @@ def test_several_users_need_a_namespace_which_then_is_sent(
     assert asked["GET experiments"]["namespace"] == "team-a"
 
 
+@pytest.mark.parametrize("given", ["", "team-a"], ids=["none", "another"])
+@pytest.mark.parametrize("command", ["watch", "resume", "cancel", "logs", "resize", "report"])
+def test_a_runs_namespace_comes_before_ones_own(
+    run_tally, replay: Replay, monkeypatch, command: str, given: str
+) -> None:
+    assert run_tally("submit", "cnn").code == 0
+    run_id = str(replay.the_run()["run_id"])
+    replay.multi_user = True
+    monkeypatch.setenv("KFP_NAMESPACE", given)
+    seen = len(replay.queries)
+    words = ["2"] if command == "resize" else []
+    done = run_tally(command, run_id[:8], *words, "--namespace", "team-b")
+    assert "KFP_NAMESPACE" not in done.err
+    asked = [query["namespace"] for query in replay.queries[seen:] if "namespace" in query]
+    assert asked and set(asked) == {"team-b"}
+
+
 def test_one_users_installation_is_never_sent_a_namespace(
     run_tally, replay: Replay, monkeypatch
 ) -> None:

@@ -145,6 +145,38 @@ def test_every_command_says_the_same_of_a_run(
     commands_agree(does, run_id, other, ("prepare", "train", "evaluate", "bill"), tmp_path)
 
 
+@pytest.mark.usefixtures("as_reader")
+def test_of_two_runs_of_one_id_every_command_takes_the_namespaces(
+    run_tally, replay: Replay, meter: Meter, run_id: str, tmp_path: Path
+) -> None:
+    assert run_tally("submit", "cnn").code == 0
+    other = list(replay.runs)[-1]
+    meter.ledger.put_new_runs([run(one, team="team-b") for one in (run_id, other)])
+    whose = {"run_id": run_id, "namespace": "team-b", "team": "team-b"}
+    meter.ledger.write_usage(life("pod-b", NOON - HOUR // 4, NOON, **whose))
+    out = ("--out", str(tmp_path / "page.html"))
+    asked = {
+        "bill": (run_id, "--json"), "bill --by": (run_id, "--by", "team", "--csv"),
+        "report": (run_id, *out), "compare": (f"{run_id},{other}", "--json"),
+    }  # fmt: skip
+    for command, words in asked.items():
+        done = run_tally(command.split()[0], *words)
+        assert done.code == 2 and len(done.err.splitlines()) == 1, command
+        assert "namespaces team-a, team-b; choose one by NAMESPACE=" in done.err
+    for team in ("team-a", "team-b"):
+        said = {}
+        for command, words in asked.items():
+            done = run_tally(command.split()[0], *words, "--namespace", team)
+            assert done.code == 0, done.err
+            said[command] = done.out
+        total = meter.ledger.bill(run_id, team).total_usd
+        assert json.loads(said["bill"])["total_usd"] == float(total)
+        assert json.loads(said["compare"])["runs"][0]["bill"]["total_usd"] == float(total)
+        (row,) = csv.DictReader(io.StringIO(said["bill --by"]))
+        assert row["team"] == team
+        assert f"team {team}" in (tmp_path / "page.html").read_text()
+
+
 def test_what_has_no_price_is_refused(run_tally, meter: Meter, run_id: str) -> None:
     free = {"machine_type": "odd-8", "price_usd_per_hour": 0.0, "catalogue_version": ""}
     meter.ledger.write_usage([pod("pod-f", "work", NOON - HOUR, NOON, node_uid="n", **free)])

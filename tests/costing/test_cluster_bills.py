@@ -147,6 +147,7 @@ def test_an_id_in_two_namespaces_is_two_runs_and_names_none_of_them_alone(ledger
     ):  # fmt: skip
         with pytest.raises(SpecError, match="got one of each of the namespaces team-a, team-b;"):
             ask("run-01")
+    assert ledger.find_run("run-01", "team-b") == changed
 
 
 def test_a_run_that_is_one_pod_has_its_own_processes_on_the_pods_own_ledger(ledger: Ledger) -> None:

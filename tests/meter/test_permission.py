@@ -88,7 +88,7 @@ def test_an_id_that_several_readable_namespaces_have_is_not_guessed(meter: Meter
     assert status == 409 and "team-d" not in answer["error"]  # whose it may not see
     assert answer["error"] == (
         "run: expected an id of one run, got one of each of the namespaces team-b, team-c; "
-        "choose by ?namespace="
+        "choose one by NAMESPACE=, of the API by ?namespace="
     )
     for team in ("team-b", "team-c"):
         assert meter.ask("GET", f"/v1/runs/run-b/bill?namespace={team}")[0] == 200

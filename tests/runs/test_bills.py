@@ -8,7 +8,7 @@ import pytest
 
 from helpers.command import tally
 from helpers.metered_runs import HOUR, NOON, life, node, run
-from helpers.served_meter import Meter, served_meter, token_of
+from helpers.served_meter import OWN, Meter, served_meter, token_of
 
 RUN = "0191f0a0-0000-7000-8000-0123456789ab"
 
@@ -31,6 +31,30 @@ def test_a_run_of_the_cluster_is_billed_by_its_meter(meter: Meter, tally_home: P
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads(json.dumps(meter.ledger.bill(RUN).as_json()))
     assert "sum" in tally("bill", RUN[-8:]).stdout
+
+
+@pytest.mark.parametrize("text", [RUN, RUN[-8:]])
+def test_of_two_runs_of_one_id_the_namespace_chooses(
+    meter: Meter, tally_home: Path, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "token").write_text(token_of(OWN))
+    meter.ledger.put_new_runs([run(RUN, team="team-b")])
+    whose = {"run_id": RUN, "namespace": "team-b", "team": "team-b"}
+    meter.ledger.write_usage(life("pod-b", NOON - HOUR // 2, NOON, **whose))
+    done = tally("bill", text)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "of each of the namespaces team-a, team-b; choose one by NAMESPACE=" in done.stderr
+    for team in ("team-a", "team-b"):
+        bill = json.loads(json.dumps(meter.ledger.bill(RUN, team).as_json()))
+        assert json.loads(tally("bill", text, "--json", "--namespace", team).stdout) == bill
+        assert json.loads(tally("bill", text, "--json", NAMESPACE=team).stdout) == bill
+    assert tally("bill", text, NAMESPACE="team-c").returncode == 2
+
+
+def test_a_namespace_without_a_run_is_refused(tally_home: Path) -> None:
+    done = tally("bill", "--by", "team", NAMESPACE="team-a")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "expected it beside a RUN, got team-a alone; pass BY=namespace" in done.stderr
 
 
 def test_a_run_that_neither_has_is_one_line(meter: Meter, tally_home: Path) -> None:

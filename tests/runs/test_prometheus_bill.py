@@ -61,7 +61,7 @@ SCRAPES = [
         {("prepare", "work"): 0.25, WORK: 2.0, RESTART: 0.125, ("train", "queue"): 0.0},
         meter=OTHER,
     ),
-    # two teams' clusters in one gang
+    # two namespaces' runs of one id
     Scrape("run-teams", {(*WORK, "team-a"): 1.0, (*WORK, "team-b"): 0.5}),
     Scrape("run-once", {WORK: 5.0}),  # born and ended between two scrapes
     # what was work is known to be lost: a restarted meter says so, the one before could not
@@ -193,9 +193,18 @@ def test_the_command_shows_both_and_how_far_they_are_apart(prometheus: str, ledg
 def test_a_run_that_the_ledger_does_not_have_is_told_alone(
     prometheus: str, tally_home: Path
 ) -> None:
-    done = tally("bill", "run-teams", "--from-prometheus", prometheus)
-    assert "$1.5000" in done.stdout
+    done = tally("bill", "run-once", "--from-prometheus", prometheus)
+    assert "$5.0000" in done.stdout
     assert "ledger" not in done.stdout
+
+
+@pytest.mark.program("prometheus")
+def test_two_namespaces_runs_of_one_id_are_never_one_sum(prometheus: str, tally_home: Path) -> None:
+    asked = ("bill", "run-teams", "--from-prometheus", prometheus)
+    done = tally(*asked)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "of each of the namespaces team-a, team-b; choose one by NAMESPACE=" in done.stderr
+    assert "$0.5000" in tally(*asked, "--namespace", "team-b").stdout
 
 
 @pytest.mark.program("prometheus")

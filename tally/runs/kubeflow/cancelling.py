@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from tally.errors import SpecError
-from tally.runs.kubeflow.connection import connect
+from tally.runs.kubeflow.connection import Connection
 from tally.runs.kubeflow.finding import find_run
 from tally.runs.kubeflow.giving_back import give_back
 from tally.runs.kubeflow.showing import Lines
@@ -12,10 +12,11 @@ from tally.runs.kubeflow.submitting import CANCEL_SECONDS
 from tally.runs.kubeflow.watching import terminate, watch
 
 
-def cancel(text: str, console: Console) -> str:
+def cancel(connection: Connection, text: str, console: Console) -> str:
     """Terminate a run, and wait until it has ended; its id and how it ended.
 
     Args:
+        connection: to the server.
         text: its id, as much of it as is unique, or its name.
         console: where its steps' ends are said.
 
@@ -23,7 +24,6 @@ def cancel(text: str, console: Console) -> str:
         SpecError: there is none, or it has ended before.
         RunError: the server does not answer, or nothing of the run has changed for a minute.
     """
-    connection = connect()
     run = find_run(connection, text)
     run_id = str(run["run_id"])
     if end := outcome(run):

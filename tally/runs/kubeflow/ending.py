@@ -72,7 +72,7 @@ def ended(
             error = f"{end.word}: {error}"
     elif end.state == "cancelled":
         error = f"run {run_id} was cancelled"
-    bill, note = _bill(run_id)
+    bill, note = _bill(run_id, connection.settings.namespace)
     name, link = str(run.get("display_name") or ""), connection.run_link(run_id)
     return Ended(run_id, name, end.state, error, link, bill, note)
 
@@ -164,13 +164,13 @@ def _root_driver(run: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _bill(run_id: str) -> tuple[Bill | None, str]:
+def _bill(run_id: str, namespace: str) -> tuple[Bill | None, str]:
     """The bill, once the meter has closed the run; the one so far where that takes too long."""
     try:
         meter = MeterClient.from_environment()
         if meter is None:
             return None, f"bill: set TALLY_METER_URL, then `make bill RUN={run_id}`"
-        bill = _final(meter, run_id)
+        bill = _final(meter, run_id, namespace)
     except TallyError as error:
         return None, f"{error} (`make bill RUN={run_id}` shows the bill later)"
     if bill.is_final:
@@ -181,7 +181,7 @@ def _bill(run_id: str) -> tuple[Bill | None, str]:
     )
 
 
-def _final(meter: MeterClient, run_id: str) -> Bill:
+def _final(meter: MeterClient, run_id: str, namespace: str) -> Bill:
     """The bill once the run is closed; the newest where that, or the meter, does not come in time.
 
     Raises:
@@ -192,7 +192,8 @@ def _final(meter: MeterClient, run_id: str) -> Bill:
     while True:
         left = deadline - time.monotonic()
         try:
-            bill = meter.bill(run_id, seconds=max(1.0, min(BILL_SECONDS, left)))
+            seconds = max(1.0, min(BILL_SECONDS, left))
+            bill = meter.bill(run_id, namespace, seconds=seconds)
         except RunError:  # it may be about to start anew
             if left < 0 and bill is None:
                 raise

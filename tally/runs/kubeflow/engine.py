@@ -1,7 +1,7 @@
 """A cluster's runs, as every engine has them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -17,8 +17,9 @@ from tally.runs.consent import Consent
 from tally.runs.engines import Listing
 from tally.runs.kubeflow import cancelling, ending, listing, submitting
 from tally.runs.kubeflow import logs as kept
-from tally.runs.kubeflow.connection import connect
+from tally.runs.kubeflow.connection import Connection, connect
 from tally.runs.kubeflow.finding import find_run, whole_run
+from tally.runs.kubeflow.settings import settings as settings_of_environment
 from tally.runs.kubeflow.steps import outcome
 
 _STATES: dict[str, State] = {
@@ -26,8 +27,15 @@ _STATES: dict[str, State] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
 class Kubeflow:
-    """See Engine."""
+    """See Engine.
+
+    Attributes:
+        namespace: whose runs are meant, in place of KFP_NAMESPACE's; "" where that is enough.
+    """
+
+    namespace: str = ""
 
     def submit(
         self,
@@ -55,23 +63,26 @@ class Kubeflow:
                 f"SET: expected none for a run on a cluster, got {', '.join(sorted(settings))}; "
                 "Kubeflow retries a run as it was: leave it out, or submit another"
             )
-        return ending.say(submitting.resume(run, Console(stderr=as_json)), as_json=as_json)
+        return ending.say(
+            submitting.resume(self._connect(), run, Console(stderr=as_json)), as_json=as_json
+        )
 
     def cancel(self, run: str) -> str:
         """As Engine."""
-        return cancelling.cancel(run, Console(stderr=True))
+        return cancelling.cancel(self._connect(), run, Console(stderr=True))
 
     def watch(self, run: str, *, as_json: bool, cancel_on_interrupt: bool) -> int:
         """As Engine; an interruption as of submit."""
+        console = Console(stderr=as_json)
         end = submitting.rejoin(
-            run, Console(stderr=as_json), cancel_on_interrupt=cancel_on_interrupt
+            self._connect(), run, console, cancel_on_interrupt=cancel_on_interrupt
         )
         return ending.say(end, as_json=as_json)
 
     def resize(self, run: str, workers: int, machine_type: str) -> str:
         """As Engine: the meter takes the wish from who may update the run's Workflow, the conductor
         asks it for them."""
-        connection = connect()
+        connection = self._connect()
         run_id = str(find_run(connection, run)["run_id"])
         _meter().resize(run_id, workers, machine_type, connection.settings.pods_namespace)
         on = f" on {machine_type}" if machine_type else ""
@@ -85,35 +96,36 @@ class Kubeflow:
 
     def logs(self, run: str, step: str) -> Iterator[tuple[str, str]]:
         """As Engine."""
-        connection = connect()
+        connection = self._connect()
         found = whole_run(connection, run)
         return kept.logs(connection, found, submitting.tasks_of(connection, found), step)
 
     def facts(self, run: str) -> tuple[RunRecord, Bill]:
         """As Engine: parameters and state are Kubeflow's, what was measured and the bill the
         meter's."""
-        connection = connect()
+        connection = self._connect()
         found = whole_run(connection, run)
         run_id = str(found["run_id"])
         meter = _meter()
         end = outcome(found)
         record = replace(
-            meter.run(run_id),
+            meter.run(run_id, self.namespace),
             state=_STATES[end.state] if end else "running",
             spec=dict((found.get("runtime_config") or {}).get("parameters") or {}),
         )
-        return record, meter.bill(run_id)
+        return record, meter.bill(run_id, self.namespace)
 
     def bill(self, run: str) -> Bill:
         """As Engine, the meter's."""
         meter = _meter()
-        return meter.bill(meter.find(run))
+        return meter.bill(meter.find(run, self.namespace), self.namespace)
 
     def charged(self, since: str, until: str, run: str = "") -> Charged:
         """As Engine, as the meter charged it: it has what shared a node with a pod."""
         begin, end = window(since, until)
         meter = _meter()
-        found = meter.charged(begin, end, meter.find(run) if run else "")
+        run_id = meter.find(run, self.namespace) if run else ""
+        found = meter.charged(begin, end, run_id, self.namespace)
         refuse_unpriced(found.charges, (account for _, account in found.accounts))
         return found
 
@@ -135,6 +147,12 @@ class Kubeflow:
                 f"/v1/runs/{record.id}/events"
             ) from error
         return path
+
+    def _connect(self) -> Connection:
+        found = settings_of_environment()
+        if found and self.namespace:
+            found = replace(found, namespace=self.namespace)
+        return connect(found)
 
 
 def _meter() -> MeterClient:

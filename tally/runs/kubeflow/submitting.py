@@ -95,33 +95,32 @@ def _uploaded(connection: Connection, made: Package) -> dict[str, Any]:
     return body
 
 
-def resume(text: str, console: Console, *, cancel_on_interrupt: bool = False) -> Ended:
+def resume(connection: Connection, text: str, console: Console) -> Ended:
     """Go on with a run that failed or was cancelled, and follow it to its end.
 
     Args:
-        text: as of rejoin.
+        connection, text: as of rejoin.
 
     Raises:
         SpecError: there is none, or nothing to go on with. RunError: the server does not answer.
     """
-    connection = connect()
     run = retry(connection, whole_run(connection, text))
     _lines(console)(connection.run_link(str(run["run_id"])))
-    return follow(
-        connection, run, tasks_of(connection, run), console, cancel_on_interrupt=cancel_on_interrupt
-    )
+    return follow(connection, run, tasks_of(connection, run), console)
 
 
-def rejoin(text: str, console: Console, *, cancel_on_interrupt: bool = False) -> Ended:
+def rejoin(
+    connection: Connection, text: str, console: Console, *, cancel_on_interrupt: bool = False
+) -> Ended:
     """Follow a run that was left running.
 
     Args:
+        connection: to the server.
         text: its id, as much of it as is unique, or its name.
 
     Raises:
         SpecError: there is none. RunError: the server does not answer.
     """
-    connection = connect()
     run = find_run(connection, text)
     _lines(console)(connection.run_link(str(run["run_id"])))
     return follow(
