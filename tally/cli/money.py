@@ -146,6 +146,8 @@ def export(
         raise SpecError(f'FORMAT: expected focus, got "{form}"; pass FORMAT=focus')
     found = engine_of(engine).charged(since, until)
     _say_what_is_left_out(found)
+    if charged.is_unlisted(found):
+        print(charged.UNLISTED, file=sys.stderr)
     rows = charged.write_focus(found, since, until, out)
     print(f"{out}: {rows} rows")
 

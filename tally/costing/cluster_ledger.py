@@ -112,6 +112,7 @@ class ClusterLedger:
         spot: bool,
         *,
         price_usd_per_hour: float,
+        list_price_usd_per_hour: float,
         software_usd_per_hour: float,
         provider: str,
         currency: str,
@@ -121,6 +122,7 @@ class ClusterLedger:
         now."""
         values = {
             "price_usd_per_hour": price_usd_per_hour,
+            "list_price_usd_per_hour": list_price_usd_per_hour,
             "software_usd_per_hour": software_usd_per_hour,
             "provider": provider,
             "currency": currency,

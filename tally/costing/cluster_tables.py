@@ -37,6 +37,7 @@ nodes = Table(
     Column("memory_share", Float, nullable=False),
     Column("accelerator_share", Float, nullable=False),
     Column("price_usd_per_hour", Float, nullable=False),
+    Column("list_price_usd_per_hour", Float),
     Column("software_usd_per_hour", Float, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("catalogue_version", Text, nullable=False),

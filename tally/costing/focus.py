@@ -11,7 +11,7 @@ Source: FinOps Open Cost and Usage Specification 1.2, dataset Cost and Usage.
 import datetime
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -38,9 +38,6 @@ COLUMNS = (
 """The header. Columns that begin with x_ are Tally's own."""
 
 ACCOUNT = "tally"
-ListPrices = Mapping[tuple[str, str, float], float]
-"""USD an hour of hardware on demand before discount, by machine type, catalogue's version and what
-is paid."""
 
 _TAG = "tally.dev/"
 _PLACES = Decimal(1).scaleb(-15)
@@ -55,6 +52,7 @@ class _Machine:
     provider: str
     region: str
     hardware_usd_per_hour: float
+    list_usd_per_hour: float
     software_usd_per_hour: float
     currency: str
     catalogue_version: str
@@ -63,7 +61,6 @@ class _Machine:
 def focus_rows(
     charges: Iterable[Charge],
     accounts: Iterable[tuple[int, NodeAccount]],
-    list_prices: ListPrices | None = None,
     account: str = ACCOUNT,
 ) -> Iterator[dict[str, str]]:
     """Rows of COLUMNS, sorted by day; null is "".
@@ -71,7 +68,6 @@ def focus_rows(
     Args:
         charges: of any length of time.
         accounts: each with the begin (microseconds UTC) of the day that it is of.
-        list_prices: where less than the list price is paid.
         account: the billing account's id.
     """
     sums: dict[tuple[int, Holder, _Machine], Sum] = {}
@@ -91,7 +87,7 @@ def focus_rows(
     for day, holder, machine in sorted(sums, key=_order):
         whole = sums[day, holder, machine]
         common = _common(day, holder, machine, whole, account)
-        yield common | _hardware(machine, whole, list_prices or {})
+        yield common | _hardware(machine, whole)
         if machine.software_usd_per_hour:
             yield common | _software(machine, whole)
 
@@ -108,6 +104,8 @@ def _machine(of: Usage | Node) -> _Machine:
         of.provider or "unknown",
         of.region,
         of.price_usd_per_hour,
+        # which must not be null (FOCUS): what is paid stands in for one that was not kept
+        of.price_usd_per_hour if of.list_price_usd_per_hour is None else of.list_price_usd_per_hour,
         of.software_usd_per_hour,
         of.currency,
         of.catalogue_version,
@@ -157,10 +155,8 @@ def _common(
     )
 
 
-def _hardware(machine: _Machine, whole: Sum, list_prices: ListPrices) -> dict[str, str]:
-    paid = machine.hardware_usd_per_hour
-    key = machine.machine_type, machine.catalogue_version, paid
-    listed = paid if machine.spot else list_prices.get(key, paid)
+def _hardware(machine: _Machine, whole: Sum) -> dict[str, str]:
+    paid, listed = machine.hardware_usd_per_hour, machine.list_usd_per_hour
     cost = whole.hardware_usd
     listed_cost = cost if listed == paid else usd(whole.billed_microseconds, listed)
     return {

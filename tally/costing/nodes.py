@@ -25,6 +25,8 @@ class Node:
         cpu_share, memory_share, accelerator_share: parts of the node's price that are for each
             resource; they add up to 1.
         price_usd_per_hour: hardware, of the whole node.
+        list_price_usd_per_hour: the same before discount, of a spot machine what is paid; None in
+            rows of before it was kept.
         software_usd_per_hour: licences and managed-service surcharges of the whole node.
         catalogue_version: of the file that the price is from.
     """
@@ -48,6 +50,7 @@ class Node:
     memory_share: float
     accelerator_share: float = 0.0
     price_usd_per_hour: float
+    list_price_usd_per_hour: float | None = None
     software_usd_per_hour: float = 0.0
     currency: str = "USD"
     catalogue_version: str = ""

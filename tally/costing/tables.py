@@ -29,7 +29,7 @@ from tally.costing.merge import heard_microseconds
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
 
-SCHEMA = 5
+SCHEMA = 6
 """The newest revision in migrations/versions; change it with them only."""
 
 Values: TypeAlias = dict[str, Any]
@@ -70,6 +70,7 @@ usage = Table(
     Column("source", String(16), nullable=False),
     Column("confirmed", Boolean, nullable=False),
     Column("price_usd_per_hour", Float, nullable=False),
+    Column("list_price_usd_per_hour", Float),
     Column("software_usd_per_hour", Float, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("catalogue_version", Text, nullable=False),

@@ -42,6 +42,8 @@ class Usage:
             later life).
         confirmed: False where no pod row backs a conductor's.
         price_usd_per_hour: hardware, of the whole machine locally, as of start.
+        list_price_usd_per_hour: the same before discount, of a spot machine what is paid; None in
+            rows of before it was kept.
         software_usd_per_hour: licences and managed-service surcharges, as of start.
     """
 
@@ -75,6 +77,7 @@ class Usage:
     source: Source = "local"
     confirmed: bool = True
     price_usd_per_hour: float
+    list_price_usd_per_hour: float | None = None
     software_usd_per_hour: float = 0.0
     currency: str = "USD"
     catalogue_version: str = ""

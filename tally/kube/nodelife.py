@@ -18,8 +18,8 @@ _ACCELERATOR_LABELS = (
 )
 
 _OF_PRICE = (
-    "price_usd_per_hour", "software_usd_per_hour", "currency", "catalogue_version", "provider",
-    "region", "cpu_share", "memory_share", "accelerator_share",
+    "price_usd_per_hour", "list_price_usd_per_hour", "software_usd_per_hour", "currency",
+    "catalogue_version", "provider", "region", "cpu_share", "memory_share", "accelerator_share",
 )  # fmt: skip
 
 
@@ -121,6 +121,7 @@ def _interval(
         memory_share=shares.memory,
         accelerator_share=shares.accelerator,
         price_usd_per_hour=priced.price_usd_per_hour if priced else 0.0,
+        list_price_usd_per_hour=priced.list_price_usd_per_hour if priced else None,
         software_usd_per_hour=priced.software_usd_per_hour if priced else 0.0,
         currency=priced.currency if priced else "USD",
         catalogue_version=priced.catalogue_version if priced else "",

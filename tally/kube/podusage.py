@@ -18,7 +18,7 @@ NO_HARDWARE = "none"
 
 _OF_NODE = (
     "node_uid", "machine_type", "spot", "provider", "region", "price_usd_per_hour",
-    "software_usd_per_hour", "currency", "catalogue_version",
+    "list_price_usd_per_hour", "software_usd_per_hour", "currency", "catalogue_version",
 )  # fmt: skip
 _OF_POD = ("cpu_request_cores", "memory_request_bytes", "accelerator", "accelerator_count")
 _FACTS = (*_OF_NODE, *_OF_POD)

@@ -21,6 +21,7 @@ class PricedMachine:
             a machine elsewhere is charged them: a bill says so where the two differ.
         spot: whether the price is that of a spot machine.
         price_usd_per_hour: hardware, of the whole machine, discounts taken off.
+        list_price_usd_per_hour: the same before discounts; of a spot machine what is paid.
         software_usd_per_hour: licences and managed-service surcharges.
         currency: of both.
         catalogue_version: of the file that the price is from.
@@ -33,6 +34,7 @@ class PricedMachine:
     price_region: str
     spot: bool
     price_usd_per_hour: float
+    list_price_usd_per_hour: float
     software_usd_per_hour: float
     currency: str
     catalogue_version: str
@@ -94,6 +96,7 @@ class Catalogue:
             price_region=kind.region,
             spot=spot,
             price_usd_per_hour=price,
+            list_price_usd_per_hour=price if spot else kind.list_price_usd_per_hour,
             software_usd_per_hour=kind.software_usd_per_hour,
             currency=kind.currency,
             catalogue_version=kind.version,

@@ -165,6 +165,7 @@ class Meter:
                 priced.machine_type,
                 priced.spot,
                 price_usd_per_hour=priced.price_usd_per_hour,
+                list_price_usd_per_hour=priced.list_price_usd_per_hour,
                 software_usd_per_hour=priced.software_usd_per_hour,
                 provider=priced.provider,
                 currency=priced.currency,

@@ -8,13 +8,26 @@ from tally import storage
 from tally.costing import chargeback, focus
 from tally.costing.days import Charged
 from tally.errors import SpecError
-from tally.machines import catalogue
 from tally.reports.chargeback_text import Shown, show_chargeback
 
 LEFT_OUT = (
     "left out: idle, overhead and namespaces whose runs you may not list; only service accounts of "
     "the meter's namespace, and of those in its TALLY_METER_READERS, may read all"
 )
+
+
+UNLISTED = (
+    "list prices: expected those of when it ran, got none of before Tally kept them; what was paid "
+    "stands for them in ListCost and ListUnitPrice"
+)
+
+
+def is_unlisted(found: Charged) -> bool:
+    """Whether the list price of something that was charged is not known."""
+    lasted = (one.usage for one in found.charges if one.usage.phase != "queue")
+    return any(row.list_price_usd_per_hour is None for row in lasted) or any(
+        account.node.list_price_usd_per_hour is None for _, account in found.accounts
+    )
 
 
 def by(found: Charged, names: tuple[str, ...]) -> Shown:
@@ -40,7 +53,7 @@ def write_focus(found: Charged, since: str, until: str, out: Path) -> int:
             file = io.TextIOWrapper(binary, "utf-8", newline="", write_through=True)
             writer = csv.DictWriter(file, focus.COLUMNS, lineterminator="\n")
             writer.writeheader()
-            for row in focus.focus_rows(found.charges, found.accounts, _list_prices()):
+            for row in focus.focus_rows(found.charges, found.accounts):
                 writer.writerow(row)
                 count += 1
             file.detach()  # it would close what atomic_file still syncs
@@ -50,12 +63,3 @@ def write_focus(found: Charged, since: str, until: str, out: Path) -> int:
             "pass OUT=another/file.csv"
         ) from error
     return count
-
-
-def _list_prices() -> focus.ListPrices:
-    """Of the catalogue's machine types with a discount."""
-    return {
-        (kind.name, kind.version, kind.price_usd_per_hour): kind.list_price_usd_per_hour
-        for kind in catalogue.load().machine_types.values()
-        if kind.discount_percent
-    }

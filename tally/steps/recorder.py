@@ -91,6 +91,7 @@ def local_usage(
         heartbeat_at_microseconds=start,
         cpu_request_cores=cores,
         price_usd_per_hour=here.price_usd_per_hour,
+        list_price_usd_per_hour=here.list_price_usd_per_hour,
         software_usd_per_hour=here.software_usd_per_hour,
         catalogue_version=here.version,
     )

@@ -161,10 +161,16 @@ def test_pods_without_a_run_are_together_by_namespace() -> None:
 
 
 def test_less_than_the_list_price_is_told_as_both() -> None:
-    listed = {("local", "v1", 0.1): 0.2}
-    (one,) = focus_rows(charge([row(0, HOUR, catalogue_version="v1")]), [], listed)
+    (one,) = focus_rows(charge([row(0, HOUR, list_price_usd_per_hour=0.2)]), [])
     assert (one["BilledCost"], one["ListCost"]) == ("0.100000000000000", "0.200000000000000")
     assert (one["ContractedUnitPrice"], one["ListUnitPrice"]) == ("0.1", "0.2")
-    for other in ({"catalogue_version": "v2"}, {"spot": True, "catalogue_version": "v1"}):
-        (one,) = focus_rows(charge([row(0, HOUR, **other)]), [], listed)
-        assert one["ListCost"] == "0.100000000000000"
+    (one,) = focus_rows(charge([row(0, HOUR)]), [])  # it was not kept
+    assert (one["ListCost"], one["ListUnitPrice"]) == ("0.100000000000000", "0.1")
+
+
+def test_a_nodes_list_price_is_in_what_was_idle_too() -> None:
+    made = cluster(list_price_usd_per_hour=0.5, software_usd_per_hour=0.05)
+    listed = {(one["ServiceCategory"], one["ListUnitPrice"]) for one in made}
+    assert listed == {("Compute", "0.5"), ("AI and Machine Learning", "0.05")}
+    whole = sum(Decimal(one["ListCost"]) for one in made if one["ServiceCategory"] == "Compute")
+    assert whole == pytest.approx(2 * Decimal("0.5"), abs=Decimal("1e-12"))

@@ -27,6 +27,7 @@ PRICED = PricedMachine(
     price_region="us-central1",
     spot=True,
     price_usd_per_hour=0.7,
+    list_price_usd_per_hour=0.7,
     software_usd_per_hour=0.0,
     currency="USD",
     catalogue_version="2026-11",

@@ -53,7 +53,7 @@ def test_a_node_on_demand_has_its_list_price() -> None:
 def test_a_spot_node_has_the_spot_price(label: str, value: str) -> None:
     node = load().of_node(labels("a2-highgpu-1g") | {label: value})
     assert node.spot
-    assert node.price_usd_per_hour == 1.80385
+    assert node.price_usd_per_hour == node.list_price_usd_per_hour == 1.80385
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,7 @@ def test_the_users_own_label_goes_before_the_providers(own: Catalogue) -> None:
     node = own.of_node(labels("n2-standard-4") | {"tally.dev/machine-type": "plain"})
     assert (node.machine_type, node.provider) == ("plain", "own")
     assert (node.price_usd_per_hour, node.software_usd_per_hour) == (1.5, 0.5)
+    assert node.list_price_usd_per_hour == 2.0
 
 
 def test_a_node_elsewhere_tells_whose_price_it_has() -> None:

@@ -248,8 +248,8 @@ def test_a_machine_type_without_a_price_is_named_and_never_costs_nothing(ledger:
     assert by_phase(values, "tally_queue_seconds_total") == {"queue": 5.0}
     assert by_phase(values, "tally_pods") == {"work": 1.0}
     ledger.reprice(
-        "x9-mega", False, price_usd_per_hour=1.0, software_usd_per_hour=0.0, provider="gke",
-        currency="USD", catalogue_version="2026-11-02",
+        "x9-mega", False, price_usd_per_hour=1.0, list_price_usd_per_hour=1.0,
+        software_usd_per_hour=0.0, provider="gke", currency="USD", catalogue_version="2026-11-02",
     )  # fmt: skip
     values = shown(ledger)
     assert cost(values) > 0

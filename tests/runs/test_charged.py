@@ -17,7 +17,7 @@ from tally.costing.chargeback import chargeback, total
 from tally.costing.days import Charged, window
 from tally.costing.ledger import Ledger, open_ledger
 from tally.errors import SpecError
-from tally.runs.charged import write_focus
+from tally.runs.charged import UNLISTED, write_focus
 
 pytestmark = pytest.mark.exact
 
@@ -121,10 +121,28 @@ def test_the_export_adds_up_to_the_chargeback(ledger: Ledger, tmp_path: Path) ->
     with open(out, newline="") as file:
         rows = list(csv.DictReader(file))
     assert done.stdout == f"{out}: {len(rows)} rows\n"
+    assert done.stderr == f"{UNLISTED}\n"  # what an older Tally wrote
     found = charged(ledger, "2026-11-30")
     whole = total(chargeback(found.charges, found.accounts, ("team",)))
     assert sum(Decimal(row["BilledCost"]) for row in rows) == whole.total_usd
     assert min(row["ChargePeriodStart"] for row in rows) == "2026-11-30T00:00:00Z"
+
+
+def test_the_export_has_the_list_prices_of_when_it_ran(tally_home: Path, tmp_path: Path) -> None:
+    begin, listed = NOVEMBER_END - 4 * HOUR, {"list_price_usd_per_hour": 0.8}
+    with open_ledger() as opened:
+        opened.put_run(record(RUN, engine="cluster", team="team-a"))
+        opened.write_nodes([node(begin, begin + 2 * HOUR, **listed)])
+        opened.write_usage([pod(begin, begin + HOUR, **listed)])
+    out = tmp_path / "focus.csv"
+    done = tally("export", OUT=str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    with open(out, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["ListUnitPrice"] for row in rows} == {"0.8"}
+    billed = sum(Decimal(row["BilledCost"]) for row in rows)
+    whole = sum(Decimal(row["ListCost"]) for row in rows)
+    assert whole == 2 * billed == pytest.approx(Decimal("1.6"), abs=Decimal("1e-12"))
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from tally.meter.making import Made, make
 FOLDER = TESTS / "kube/pods"
 PRICED = PricedMachine(
     machine_type="m", provider="p", region="r", price_region="r", spot=False,
-    price_usd_per_hour=3.6, software_usd_per_hour=0.0, currency="USD", catalogue_version="1",
-    weights=OPENCOST,
+    price_usd_per_hour=3.6, list_price_usd_per_hour=4.5, software_usd_per_hour=0.0,
+    currency="USD", catalogue_version="1", weights=OPENCOST,
 )  # fmt: skip
 LABELS = {"tally.dev/machine-type": "m"}
 
