@@ -1,4 +1,4 @@
-"""What a run may cost and when it has to be done, as users write it. Pure."""
+"""Limits as users write them: costs, moments, values of pixels. Pure."""
 
 import datetime
 import math
@@ -47,6 +47,26 @@ def budget_usd(text: str) -> float | None:
             "leave it out for no limit"
         )
     return amount
+
+
+def pixel_range(text: str) -> tuple[float, float] | None:
+    """`"0..4095"` → (0.0, 4095.0); "" → None.
+
+    Raises:
+        SpecError: no two numbers, the lower first.
+    """
+    if not text.strip():
+        return None
+    try:
+        low, high = (float(end) for end in text.split(".."))
+    except ValueError:
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise SpecError(
+            f"range must be LOW..HIGH (values of pixels, the lower first), got {text}; pass "
+            'SET="range=0..4095" or leave it out'
+        )
+    return low, high
 
 
 def instant(text: str) -> int | None:

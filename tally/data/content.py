@@ -1,6 +1,6 @@
 """What loaders give: a dataset's meta and its examples, chunk by chunk."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -42,6 +42,8 @@ class Meta:
         vocabulary: token k is vocabulary[k]; 0 is padding, 1 unknown; empty unless kind is tokens.
         task: what is learned of it, of tally.tasks.
         learnt: what the task learnt of the training targets beside the names of classes, as JSON.
+        reading: how files became examples, as JSON, by parameters' names: decided once, by train,
+            so that others can be read as these were; empty where there was nothing to decide.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Meta:
     vocabulary: tuple[str, ...] = ()
     task: str = USUAL
     learnt: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    reading: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def facts(self) -> Facts:
@@ -66,9 +69,9 @@ class Meta:
         return replace(self, task=task, class_names=names, learnt=known)
 
     def to_json(self) -> dict[str, Any]:
-        """As dataset.json has it: what came with tasks is left out where it is as it always was."""
+        """As dataset.json has it: what came later is left out where it is as it always was."""
         found = asdict(self)
-        usual = {"task": USUAL, "learnt": {}}
+        usual = {"task": USUAL, "learnt": {}, "reading": {}}
         return {k: v for k, v in found.items() if k not in usual or v != usual[k]}
 
     @classmethod
@@ -93,9 +96,12 @@ class Content:
         chunks: starts over at every call.
         examples: how many will come over both splits, 0 if that is not known beforehand.
         left_out: what of the source is no example, in words, and how many.
+        said: what was done to the data and what is odd about it, a sentence each; asked once all
+            chunks have come.
     """
 
     meta: Meta
     chunks: Callable[[], Iterator[Chunk]]
     examples: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    said: Callable[[], Sequence[str]] = tuple

@@ -90,6 +90,8 @@ def _fill(folder: Path, content: Content, source: dict[str, Any]) -> None:
         "source": source,
         "left_out": dict(content.left_out),
     }
+    if said := list(content.said()):
+        description["said"] = said
     with storage.atomic_file(folder / DESCRIPTION) as file:
         file.write(json.dumps(description, indent=1, ensure_ascii=False).encode())
 
@@ -110,6 +112,7 @@ class Dataset:
         splits: "train" and "test".
         source: where the examples come from.
         left_out: what of the source is no example, in words, and how many.
+        said: what was done to the data and what is odd about it, a sentence each.
     """
 
     meta: Meta
@@ -118,6 +121,7 @@ class Dataset:
     splits: dict[str, Split]
     source: dict[str, Any]
     left_out: dict[str, int] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
 
 
 def open_dataset(folder: Path, verify: Iterable[str] = ()) -> Dataset:
@@ -139,6 +143,7 @@ def open_dataset(folder: Path, verify: Iterable[str] = ()) -> Dataset:
         entries = description["shards"]
         fingerprint, source = description["fingerprint"], description["source"]
         left_out = description.get("left_out", {})  # older ones left nothing out
+        said = tuple(description.get("said", ()))
     except FileNotFoundError as error:
         raise DataError(
             f"{folder}: expected a dataset folder, got no {DESCRIPTION} there; "
@@ -153,4 +158,4 @@ def open_dataset(folder: Path, verify: Iterable[str] = ()) -> Dataset:
         name: Split(tuple(open_shard(folder, e) for e in entries if e["split"] == name))
         for name in SPLITS
     }
-    return Dataset(meta, folder, fingerprint, splits, source, left_out)
+    return Dataset(meta, folder, fingerprint, splits, source, left_out, said)

@@ -86,6 +86,7 @@ def _check_objective(where: str, spec: Spec) -> None:
     try:
         budget, deadline = spec.limit_usd, limits.moment(spec.deadline)
         limits.instant(spec.snapshot)
+        limits.pixel_range(spec.range)
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from error
     for name, given in (("budget", budget), ("deadline", deadline)):

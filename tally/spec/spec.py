@@ -33,6 +33,18 @@ class Spec(BaseModel, TrainingParameters, frozen=True, extra="forbid"):
         int,
         Parameter("side that pictures of an image folder are brought to", "pixels", ge=4, le=1024),
     ] = 28
+    range: Annotated[
+        str,
+        Parameter(
+            "values of a picture's file that become black and white, LOW..HIGH; empty is what its "
+            "type holds, of decimal numbers what train has",
+            "values of pixels",
+        ),
+    ] = ""
+    background: Annotated[
+        Literal["white", "black"],
+        Parameter("what transparent pictures are laid on", "name"),
+    ] = "white"
     sequence_length: Annotated[
         int,
         Parameter(
@@ -216,6 +228,11 @@ class Spec(BaseModel, TrainingParameters, frozen=True, extra="forbid"):
     def snapshot_microseconds(self) -> int | None:
         """The moment of the snapshot (UTC); None without one."""
         return limits.instant(self.snapshot)
+
+    @property
+    def pixel_range(self) -> tuple[float, float] | None:
+        """The values of pixels that become 0 and 1; None where the pictures say."""
+        return limits.pixel_range(self.range)
 
     @property
     def most_workers(self) -> int:

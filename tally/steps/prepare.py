@@ -54,6 +54,8 @@ def run(pipeline: str, values: Mapping[str, Any], whose: RunContext | None = Non
             "reused": reused,
             "fingerprint": dataset.fingerprint,
         }
+        for sentence in dataset.said:
+            here.event("note", message=f"{dataset.meta.name}: {sentence}")
         for what, count in dataset.left_out.items():
             here.event("note", message=f"{dataset.meta.name}: left out {count:,} {what}")
         validated: dict[str, Any] = spec.model_dump()

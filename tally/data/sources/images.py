@@ -1,19 +1,22 @@
 """A folder of class-named folders of pictures."""
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
+from tally.data import pictures
 from tally.data.content import Array, Chunk, Content, Meta, SplitName
-from tally.data.reading import files_below, reading, rows_a_chunk, split_folders
+from tally.data.reading import files_below, rows_a_chunk, split_folders
 from tally.data.split import held_out
 from tally.errors import DataError
 from tally.spec import Spec
 
-VERSION = 1
-OPTIONS = ("image_size_pixels",)
+VERSION = 2
+OPTIONS = ("image_size_pixels", "range", "background")
 LAYOUT = "a folder of class-named folders of pictures, below train/ and test/ or not"
 _SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
@@ -32,25 +35,83 @@ def recognises(path: Path) -> bool:
 
 
 def load(path: Path, spec: Spec) -> Content:
-    """The pictures in grey, image_size_pixels high and wide; 80/20 by class if not split.
+    """The pictures, image_size_pixels high and wide; 80/20 by class if not split.
 
     Raises:
         DataError: a class without a picture, a class of test/ that train/ lacks, a file that is
-            no picture.
+            no picture, a class that is of one colour only as it is read.
     """
     examples, names = _listed(path)
-    size = spec.image_size_pixels
-    meta = Meta(path.name, "image", (size, size, 1), "uint8", 1 / 255, names)
-    rows = rows_a_chunk(size * size)
+    how, words = pictures.decide((file for file, _ in examples["train"]), spec)
+    meta = Meta(path.name, "image", how.shape, *how.stored, names, reading=how.to_json())
+    rows = rows_a_chunk(math.prod(how.shape) * np.dtype(meta.input_dtype).itemsize)
+    classes: list[_Class] = []
 
     def chunks() -> Iterator[Chunk]:
+        classes[:] = [_Class(name) for name in names]
         for split, files in examples.items():
             for start in range(0, len(files), rows):
                 some = files[start : start + rows]
-                x = np.stack([_picture(file, size) for file, _ in some])
+                x = np.stack([classes[label].add(pictures.read(file, how)) for file, label in some])
                 yield Chunk(split, x, np.array([label for _, label in some]))
+        for each in classes:
+            each.require_something(path)
 
-    return Content(meta, chunks, sum(len(files) for files in examples.values()))
+    def said() -> list[str]:
+        return [*words, *(sentence for each in classes for sentence in each.said())]
+
+    return Content(meta, chunks, sum(len(files) for files in examples.values()), said=said)
+
+
+@dataclass
+class _Class:
+    """What became of a class's pictures.
+
+    Attributes:
+        name: of the class.
+        examples: pictures read.
+        filled: of them, those with more than one value in their files.
+        emptied: of those, the ones that are of one value as they were read.
+        rolls: with more frames than the first, which is read.
+    """
+
+    name: str
+    examples: int = 0
+    filled: int = 0
+    emptied: int = 0
+    rolls: int = 0
+
+    def add(self, seen: pictures.Seen) -> Array:
+        """Count a picture, and give its array."""
+        self.examples += 1
+        self.filled += seen.is_filled
+        self.emptied += seen.is_filled and not bool((seen.x != seen.x[0, 0]).any())
+        self.rolls += seen.frames > 1
+        return seen.x
+
+    def require_something(self, path: Path) -> None:
+        """Refuse a class of which nothing is left (DataError)."""
+        if self.filled and self.filled == self.emptied:
+            raise DataError(
+                f"{path}: expected class {self.name} to have more than one colour, got one "
+                f"wherever {self.filled:,} of its {self.examples:,} pictures were read, though "
+                'their files have more; pass SET="background=black" or a range that fits them'
+            )
+
+    def said(self) -> Iterator[str]:
+        """What is odd about it."""
+        if not self.filled:
+            yield f"each picture of class {self.name} is of one colour in its file"
+        elif self.emptied:
+            yield (
+                f"{self.emptied:,} of {self.examples:,} pictures of class {self.name} are of one "
+                "colour as they are read, though their files have more"
+            )
+        if self.rolls:
+            yield (
+                f"of {self.rolls:,} pictures of class {self.name} that have several frames the "
+                "first is read"
+            )
 
 
 def _listed(path: Path) -> tuple[dict[SplitName, list[tuple[Path, int]]], tuple[str, ...]]:
@@ -93,17 +154,3 @@ def _files(folder: Path, names: tuple[str, ...], must: bool) -> list[tuple[Path,
             )
         found += [(file, label) for file in pictures]
     return found
-
-
-def _picture(file: Path, size: int) -> Array:
-    from PIL import Image, ImageOps
-
-    with reading(file, "a picture", "replace or remove the file"):
-        try:
-            with Image.open(file) as image:
-                image.draft("L", (size, size))  # lets a JPEG be decoded smaller, which is faster
-                grey = ImageOps.exif_transpose(image).convert("L")
-                small = grey.resize((size, size), Image.Resampling.BILINEAR)
-        except Image.DecompressionBombError as error:
-            raise ValueError(str(error)) from error
-    return np.asarray(small)[..., np.newaxis]

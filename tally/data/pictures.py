@@ -1,0 +1,136 @@
+"""Pictures as arrays, always in the same way: what is to be decided of it, train decides."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tally.data.content import Array
+from tally.data.pixels import Kind, Reading, kind_of, opened, pixels_of, values_of
+from tally.errors import DataError
+from tally.spec import Spec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Seen(NamedTuple):
+    """A picture as it was read.
+
+    Attributes:
+        x: of the reading's shape and type.
+        is_filled: more than one value is in its file, or may be.
+        frames: how many pictures the file has; the first is read.
+    """
+
+    x: Array
+    is_filled: bool
+    frames: int
+
+
+@dataclass
+class _Survey:
+    """What train's files say."""
+
+    deep: bool = False
+    decimal: bool = False
+    transparent: bool = False
+    cut: bool = False
+    lowest: float = math.inf
+    highest: float = -math.inf
+    largest: int = 0
+
+    def look(self, image: "Image") -> None:
+        """Add a file; only a deep one is decoded."""
+        kind = kind_of(image)
+        self.transparent |= image.has_transparency_data
+        self.cut |= kind.cut
+        if kind.deep:
+            values = values_of(image, kind)
+            self.deep, self.decimal = True, self.decimal or kind.decimal
+            self.lowest = min(self.lowest, float(values.min()))
+            self.highest = max(self.highest, float(values.max()))
+            self.largest = max(self.largest, kind.largest)
+
+
+def decide(files: Iterable[Path], spec: Spec) -> tuple[Reading, list[str]]:
+    """How pictures are read, and that in words.
+
+    Args:
+        files: train's.
+        spec: what the user asks for.
+
+    Raises:
+        DataError: a file is no picture, or not one that can be read without loss.
+    """
+    found = _Survey()
+    for file in files:
+        with opened(file) as image:
+            found.look(image)
+    asked, own = spec.range, found.decimal and not spec.range
+    if own and found.lowest < found.highest:
+        asked = f"{found.lowest!r}..{found.highest!r}"
+    deep = found.deep or bool(asked)
+    how = Reading(spec.image_size_pixels, spec.background, asked, own, deep)
+    return how, list(_words(how, found))
+
+
+def _words(how: Reading, found: _Survey) -> Iterator[str]:
+    size = how.image_size_pixels
+    yield f"pictures are read as {size} × {size} pixels, grey"
+    if found.transparent:
+        yield f"transparent pictures are laid on {how.background} (background)"
+    if how.range:
+        yield f"values from {how.range} become 0 to 1, beyond them 0 or 1 (range)"
+    elif found.deep:
+        yield f"values from 0 to {found.largest:,.0f} become 0 to 1 (range)"
+        if found.highest < found.largest / 4:
+            yield (
+                f"the greatest value of train is {found.highest:,.0f} of {found.largest:,.0f}: "
+                f"almost black; range=0..{found.highest:.0f} would use all of it"
+            )
+    if found.cut:
+        yield "colours of 16 bits are read by their upper 8 bits"
+
+
+def read(file: Path, how: Reading) -> Seen:
+    """A picture's file as it is decided.
+
+    Raises:
+        DataError: it is no picture, or not one that can be read without loss.
+    """
+    with opened(file) as image:
+        kind, frames = kind_of(image), int(getattr(image, "n_frames", 1))
+        _refuse_mixture(file, kind, how)
+        if not how.range:
+            size = how.image_size_pixels
+            image.draft("", (size, size))  # lets a JPEG be decoded smaller, which is faster
+        pixels, raw = pixels_of(image, kind, how)
+        varies = bool((raw != raw[0, 0]).any())
+    return Seen(_sized(pixels, how), varies or kind.cut, frames)
+
+
+def _refuse_mixture(file: Path, kind: Kind, how: Reading) -> None:
+    """Refuse a picture that the decided range says nothing about (DataError)."""
+    if kind.cut and how.range:
+        expected, got = f"no colours of 16 bits beside range={how.range}", "some, read as 8 bits"
+    elif kind.decimal and not how.range:
+        expected = "pixels of whole numbers, or range=LOW..HIGH for decimal ones"
+        got = "decimal numbers"
+    elif how.decimal and not kind.decimal:
+        expected, got = "pixels of decimal numbers, as in train", "whole numbers"
+    else:
+        return
+    raise DataError(f"{file}: expected {expected}, got {got}; convert the pictures to one type")
+
+
+def _sized(pixels: Array, how: Reading) -> Array:
+    from PIL import Image
+
+    size = how.image_size_pixels
+    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(pixels, -1, 0)]
+    sized = [plane.resize((size, size), Image.Resampling.BILINEAR) for plane in planes]
+    return np.stack([np.asarray(plane) for plane in sized], -1)
