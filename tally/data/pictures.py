@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tally.data.content import Array
-from tally.data.pixels import Kind, Reading, kind_of, opened, pixels_of, values_of
+from tally.data.pixels import Kind, Reading, kind_of, on_background, opened, pixels_of, values_of
 from tally.errors import DataError
 from tally.spec import Spec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+COLOURED, APART = 0.01, 16  # share of a picture's pixels, and by how much of 255
+_GREY = ("1", "L", "LA", "La")
 
 
 class Seen(NamedTuple):
@@ -33,8 +37,15 @@ class Seen(NamedTuple):
 
 @dataclass
 class _Survey:
-    """What train's files say."""
+    """What train's files say.
 
+    Attributes:
+        background: what transparent pictures are laid on.
+        coloured: whether a picture has colours; None where nobody asks.
+    """
+
+    background: str
+    coloured: bool | None
     deep: bool = False
     decimal: bool = False
     transparent: bool = False
@@ -44,7 +55,7 @@ class _Survey:
     largest: int = 0
 
     def look(self, image: "Image") -> None:
-        """Add a file; only a deep one is decoded."""
+        """Add a file; decoded is only what is deep, or may be the first with colours."""
         kind = kind_of(image)
         self.transparent |= image.has_transparency_data
         self.cut |= kind.cut
@@ -54,6 +65,15 @@ class _Survey:
             self.lowest = min(self.lowest, float(values.min()))
             self.highest = max(self.highest, float(values.max()))
             self.largest = max(self.largest, kind.largest)
+        elif self.coloured is False and image.mode not in _GREY:
+            laid, _ = on_background(image, self.background)
+            self.coloured = _has_colours(np.asarray(laid))
+
+
+def _has_colours(rgb: Array) -> bool:
+    """Whether red, green and blue are apart on more than COLOURED of (height, width, 3) bytes."""
+    apart = rgb.max(axis=-1) - rgb.min(axis=-1) > APART
+    return bool(apart.mean() > COLOURED)
 
 
 def decide(files: Iterable[Path], spec: Spec) -> tuple[Reading, list[str]]:
@@ -66,7 +86,8 @@ def decide(files: Iterable[Path], spec: Spec) -> tuple[Reading, list[str]]:
     Raises:
         DataError: a file is no picture, or not one that can be read without loss.
     """
-    found = _Survey()
+    auto = spec.channels == "auto"
+    found = _Survey(spec.background, False if auto else None)
     for file in files:
         with opened(file) as image:
             found.look(image)
@@ -74,13 +95,15 @@ def decide(files: Iterable[Path], spec: Spec) -> tuple[Reading, list[str]]:
     if own and found.lowest < found.highest:
         asked = f"{found.lowest!r}..{found.highest!r}"
     deep = found.deep or bool(asked)
-    how = Reading(spec.image_size_pixels, spec.background, asked, own, deep)
+    channels = (3 if found.coloured else 1) if auto else int(spec.channels)
+    how = Reading(spec.image_size_pixels, channels, spec.background, asked, own, deep)
     return how, list(_words(how, found))
 
 
 def _words(how: Reading, found: _Survey) -> Iterator[str]:
     size = how.image_size_pixels
-    yield f"pictures are read as {size} × {size} pixels, grey"
+    colours = "grey" if how.channels == 1 else "in colour"
+    yield f"pictures are read as {size} × {size} pixels, {colours} (channels={how.channels})"
     if found.transparent:
         yield f"transparent pictures are laid on {how.background} (background)"
     if how.range:

@@ -25,6 +25,7 @@ class Reading:
 
     Attributes:
         image_size_pixels: height and width.
+        channels: 1, grey, or 3, red, green and blue.
         background: white or black, what transparent pictures are laid on.
         range: values that become 0 and 1, LOW..HIGH; "" for what a picture's type holds.
         decimal: range is train's own, of decimal numbers.
@@ -32,6 +33,7 @@ class Reading:
     """
 
     image_size_pixels: int
+    channels: int
     background: str
     range: str
     decimal: bool
@@ -40,7 +42,7 @@ class Reading:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Of an array: height, width, channels."""
-        return self.image_size_pixels, self.image_size_pixels, 1
+        return self.image_size_pixels, self.image_size_pixels, self.channels
 
     @property
     def stored(self) -> tuple[str, float]:
@@ -48,8 +50,8 @@ class Reading:
         return ("float32", 1.0) if self.deep else ("uint8", 1 / 255)
 
     def to_json(self) -> dict[str, Any]:
-        """As a dataset's meta keeps it."""
-        return asdict(self)
+        """As a dataset's meta keeps it: the Spec's parameters as the Spec has them."""
+        return {**asdict(self), "channels": str(self.channels)}
 
 
 @contextmanager
@@ -114,7 +116,7 @@ def values_of(image: "Image", kind: Kind) -> Array:
 
 
 def pixels_of(image: "Image", kind: Kind, how: Reading) -> tuple[Array, Array]:
-    """An opened picture upright, (height, width, 1) to be brought to size; and its file's values.
+    """An opened picture upright, (height, width, channels) before its size; and its file's values.
 
     Raises:
         ValueError: it cannot be read without loss.
@@ -123,7 +125,6 @@ def pixels_of(image: "Image", kind: Kind, how: Reading) -> tuple[Array, Array]:
 
 
 def _grey(image: "Image", kind: Kind, how: Reading) -> tuple[Array, Array]:
-    """A deep picture upright, (height, width, 1) to be brought to size; and its file's values."""
     from PIL import ImageOps
 
     values = values_of(ImageOps.exif_transpose(image), kind)
@@ -134,24 +135,34 @@ def _grey(image: "Image", kind: Kind, how: Reading) -> tuple[Array, Array]:
         pixels[values == kind.nothing] = how.background == "white"
     if not how.deep:  # only pictures of the test split
         pixels = np.rint(pixels * 255).astype(np.uint8)
-    return pixels[..., np.newaxis], values
+    return np.repeat(pixels[..., np.newaxis], how.channels, -1), values
 
 
 def _of_bytes(image: "Image", how: Reading) -> tuple[Array, Array]:
-    """A picture of 8 bits upright, (height, width, 1) to be brought to size; and its file's."""
+    laid, raw = on_background(image, how.background)
+    pixels = np.asarray(laid if how.channels == 3 else laid.convert("L"))
+    pixels = pixels.reshape(*pixels.shape[:2], how.channels)
+    if how.deep:
+        pixels = _scaled(pixels, *(pixel_range(how.range) or (0, 255)))
+    return pixels, raw
+
+
+def on_background(image: "Image", background: str) -> tuple["Image", Array]:
+    """A picture of 8 bits upright and laid on a colour, as RGB; and its file's values.
+
+    Args:
+        image: opened.
+        background: a colour's name.
+    """
     from PIL import Image, ImageOps
 
     turned = ImageOps.exif_transpose(image)
-    if turned.has_transparency_data:
-        turned = turned.convert("RGBA")
-        ground = Image.new("RGBA", turned.size, how.background)
-        laid = Image.alpha_composite(ground, turned)
-    else:
-        laid = turned = turned.convert("L" if turned.mode in ("1", "L") else "RGB")
-    pixels = np.asarray(laid.convert("RGB").convert("L"))[..., np.newaxis]
-    if how.deep:
-        pixels = _scaled(pixels, *(pixel_range(how.range) or (0, 255)))
-    return pixels, np.asarray(turned)
+    if not turned.has_transparency_data:
+        turned = turned.convert("RGB")
+        return turned, np.asarray(turned)
+    turned = turned.convert("RGBA")
+    laid = Image.alpha_composite(Image.new("RGBA", turned.size, background), turned)
+    return laid.convert("RGB"), np.asarray(turned)
 
 
 def _scaled(values: Array, low: float, high: float) -> Array:

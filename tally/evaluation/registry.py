@@ -40,7 +40,7 @@ class Version:
         name: time and a hash of its content.
         created_at_microseconds: UTC.
         files: by name, SHA-256 and bytes.
-        lineage: run, pipeline, dataset (name, fingerprint, snapshot, distribution), candidate,
+        lineage: run, pipeline, dataset (name, fingerprint, snapshot, distribution, reading), candidate,
             metrics, bill_usd, champion (the version that it was measured against).
     """
 

@@ -98,7 +98,8 @@ def evaluate(model: str, data: str) -> dict[str, Any]:
         if champion is None:
             raise SpecError(f"{model}: expected a champion, got none yet; see `tally champion`")
         name = str(champion.lineage.get("model", "cnn"))
-        dataset = _dataset(validate("evaluate", {"dataset": data, "model": name}))
+        asked = validate("evaluate", {"dataset": data, "model": name})
+        dataset = _dataset(asked.read_as(champion.lineage.get("dataset", {}).get("reading", {})))
         with tempfile.TemporaryDirectory() as folder:
             registry.fetch(champion, Path(folder))
             facts = {"model": model, "version": champion.name}
@@ -114,7 +115,9 @@ def evaluate(model: str, data: str) -> dict[str, Any]:
         )
         if rows[0]["failed"]:
             raise DataError(f"{record.id}: expected a model that converts, got {rows[0]['failed']}")
-        return _row(Path(folder) / "float32.tflite", record.id, _dataset(spec), {"run": record.id})
+        reading = _dataset(validate("evaluate", record.spec)).meta.reading
+        dataset = _dataset(spec.read_as(reading))
+        return _row(Path(folder) / "float32.tflite", record.id, dataset, {"run": record.id})
 
 
 def _dataset(spec: Spec) -> Dataset:

@@ -1,6 +1,7 @@
 """The parameters of a run as a type."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel
 
@@ -33,6 +34,14 @@ class Spec(BaseModel, TrainingParameters, frozen=True, extra="forbid"):
         int,
         Parameter("side that pictures of an image folder are brought to", "pixels", ge=4, le=1024),
     ] = 28
+    channels: Annotated[
+        Literal["auto", "1", "3"],
+        Parameter(
+            "1 makes pictures grey, 3 keeps their colours; auto is 3 where a picture of train "
+            "has colours on more than 1 % of its pixels",
+            "count",
+        ),
+    ] = "auto"
     range: Annotated[
         str,
         Parameter(
@@ -233,6 +242,19 @@ class Spec(BaseModel, TrainingParameters, frozen=True, extra="forbid"):
     def pixel_range(self) -> tuple[float, float] | None:
         """The values of pixels that become 0 and 1; None where the pictures say."""
         return limits.pixel_range(self.range)
+
+    def read_as(self, reading: Mapping[str, Any]) -> "Spec":
+        """The same, with what it leaves to the data as it was decided for other data.
+
+        Args:
+            reading: of a dataset's meta.
+        """
+        open_ones = {
+            name: value
+            for name, value in reading.items()
+            if name in Spec.model_fields and getattr(self, name) == Spec.model_fields[name].default
+        }
+        return self.model_copy(update=open_ones)
 
     @property
     def most_workers(self) -> int:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tally.data.content import Meta
 from tally.errors import DataError
 from tally.evaluation.registry import Registry, Version, model_name
+from tally.spec import Spec
 
 KEY = "nothing_new"
 
@@ -26,6 +28,19 @@ def nothing_new(pipeline: str, dataset_name: str, fingerprint: str) -> str:
     if not champion or champion.lineage["dataset"]["fingerprint"] != fingerprint:
         return ""
     return f"the champion of {model}, {champion.name}, was trained on the same data"
+
+
+def read_as_champion(spec: Spec, pipeline: str, meta: Meta) -> Spec:
+    """The spec with what it leaves to the data as it was decided for the champion's.
+
+    Args:
+        spec: of a run that begins with the champion's weights.
+        pipeline: the run's.
+        meta: of its data, read as that data itself would have it.
+    """
+    champion = Registry().champion(model_name(pipeline, meta.name))
+    decided = champion.lineage["dataset"].get("reading", {}) if champion else {}
+    return spec if decided == meta.reading else spec.read_as(decided)
 
 
 def champion_weights(pipeline: str, dataset_name: str) -> tuple[str, Version] | None:

@@ -13,7 +13,7 @@ from tally.data.format import open_dataset
 from tally.models import registry as models
 from tally.runcontext import RunContext
 from tally.spec import validate
-from tally.steps.new_data import KEY, nothing_new
+from tally.steps.new_data import KEY, nothing_new, read_as_champion
 from tally.steps.step import Step, step
 
 
@@ -44,6 +44,11 @@ def run(pipeline: str, values: Mapping[str, Any], whose: RunContext | None = Non
         parse_all(spec.candidates)
         folder, reused = registry.prepare(spec, progress=_progress(here))
         dataset = open_dataset(folder)
+        if spec.start == "champion":
+            asked, spec = spec, read_as_champion(spec, here.pipeline, dataset.meta)
+            if spec != asked:
+                folder, reused = registry.prepare(spec, progress=_progress(here))
+                dataset = open_dataset(folder)
         models.check(spec.model, dataset.meta)
         baselines.check(spec.baseline, dataset.meta)
         counts = {name: len(split) for name, split in dataset.splits.items()}

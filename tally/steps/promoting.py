@@ -127,6 +127,7 @@ def _add(
             "fingerprint": dataset.fingerprint,
             "snapshot": contest.asked.snapshot,
             "distribution": drift.distribution(x, strata, count),
+            "reading": dict(dataset.meta.reading),
         },
         "metrics": {k: v for k, v in chosen.row.items() if k not in ("lineage", "front", "failed")},
         "verdict": verdict.to_json(),

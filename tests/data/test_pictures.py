@@ -233,6 +233,51 @@ def test_what_cannot_be_kept_is_refused_in_one_line(tmp_path: Path, tally_home, 
     assert not list(tally_home.glob("datasets/*"))
 
 
+def coloured(count: int, size: int = 12) -> list[Image.Image]:
+    """Red or green on noise, both of the same grey: two classes that only colours tell apart."""
+    found = []
+    for k in range(count):
+        light = RANDOM.integers(60, 130, (size, size))
+        x = np.stack([light] * 3, -1)
+        x[3:9, 3:9] = [(170, 51, 51), (10, 132, 51)][k * 2 // count]
+        found.append(Image.fromarray(x.astype(np.uint8)))
+    return found
+
+
+def test_classes_that_differ_in_colour_keep_their_colours(tmp_path: Path) -> None:
+    source = folder(tmp_path / "f", coloured(10))
+    dataset = prepared(source, image_size_pixels=12)
+    assert dataset.meta.input_shape == (12, 12, 3) and dataset.meta.reading["channels"] == "3"
+    x, y = values(dataset), dataset.splits["train"].targets()
+    assert ((x[:, 5, 5, 0] > x[:, 5, 5, 1]) == (y == 0)).all()
+    assert any("in colour (channels=3)" in sentence for sentence in dataset.said)
+    grey = prepared(source, image_size_pixels=12, channels="1")
+    assert grey.meta.input_shape == (12, 12, 1) and grey.folder != dataset.folder
+    assert np.ptp(values(grey)[:, 5, 5]) < 2 / 255
+
+
+@pytest.mark.parametrize(("pixels", "apart", "channels"), [(2, 17, 3), (1, 17, 1), (144, 16, 1)])
+def test_colours_are_more_than_one_pixel_in_a_hundred_of_any_picture(
+    tmp_path: Path, pixels: int, apart: int, channels: int
+) -> None:
+    x = np.full((144, 3), 100, np.uint8)
+    x[:pixels, 1] += apart
+    pictures = [Image.fromarray(each).convert("RGB") for each in GREY]
+    source = folder(tmp_path / "f" / "train", [*pictures, Image.fromarray(x.reshape(12, 12, 3))])
+    folder(source.parent / "test", pictures + coloured(2))
+    dataset = prepared(source.parent)
+    assert dataset.meta.input_shape[2] == channels
+    assert values(dataset, "test").shape[-1] == channels
+
+
+def test_grey_pictures_have_three_channels_where_that_is_asked(tmp_path: Path) -> None:
+    x = values(prepared(greys(tmp_path / "f"), channels="3"))
+    assert x.shape[-1] == 3 and (x[..., :1] == x).all()
+    deep = [Image.fromarray(each.astype(np.uint16) * 257) for each in GREY]
+    found = values(prepared(folder(tmp_path / "deep", deep), channels="3"))
+    assert np.abs(found - x).max() <= 1 / 255
+
+
 def test_white_ink_on_nothing_is_read_on_black(tmp_path: Path) -> None:
     ink = [white_ink(each) for each in GREY]
     dataset = prepared(folder(tmp_path / "f", ink), background="black")

@@ -16,7 +16,7 @@ from tally.errors import DataError
 from tally.spec import Spec
 
 VERSION = 2
-OPTIONS = ("image_size_pixels", "range", "background")
+OPTIONS = ("image_size_pixels", "channels", "range", "background")
 LAYOUT = "a folder of class-named folders of pictures, below train/ and test/ or not"
 _SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
