@@ -1,8 +1,9 @@
 """Pictures as arrays, always in the same way: what is to be decided of it, train decides."""
 
 import math
+import statistics
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 
 COLOURED, APART = 0.01, 16  # share of a picture's pixels, and by how much of 255
+MOST_PIXELS = 64  # a side has that nobody asked for
+_SHAPED = {
+    "fit": "whole in a square of their border's colour",
+    "crop": "the square in their middle",
+    "stretch": "distorted where they are no squares",
+}
 _GREY = ("1", "L", "LA", "La")
 
 
@@ -42,6 +49,7 @@ class _Survey:
     Attributes:
         background: what transparent pictures are laid on.
         coloured: whether a picture has colours; None where nobody asks.
+        sides: heights and widths, in pixels.
     """
 
     background: str
@@ -50,6 +58,8 @@ class _Survey:
     decimal: bool = False
     transparent: bool = False
     cut: bool = False
+    square: bool = True
+    sides: list[int] = field(default_factory=list)
     lowest: float = math.inf
     highest: float = -math.inf
     largest: int = 0
@@ -57,6 +67,8 @@ class _Survey:
     def look(self, image: "Image") -> None:
         """Add a file; decoded is only what is deep, or may be the first with colours."""
         kind = kind_of(image)
+        self.sides += image.size
+        self.square &= image.size[0] == image.size[1]
         self.transparent |= image.has_transparency_data
         self.cut |= kind.cut
         if kind.deep:
@@ -96,14 +108,18 @@ def decide(files: Iterable[Path], spec: Spec) -> tuple[Reading, list[str]]:
         asked = f"{found.lowest!r}..{found.highest!r}"
     deep = found.deep or bool(asked)
     channels = (3 if found.coloured else 1) if auto else int(spec.channels)
-    how = Reading(spec.image_size_pixels, channels, spec.background, asked, own, deep)
+    size = spec.image_size_pixels or min(MOST_PIXELS, statistics.median_low(found.sides))
+    how = Reading(size, spec.resize, channels, spec.background, asked, own, deep)
     return how, list(_words(how, found))
 
 
 def _words(how: Reading, found: _Survey) -> Iterator[str]:
     size = how.image_size_pixels
     colours = "grey" if how.channels == 1 else "in colour"
-    yield f"pictures are read as {size} × {size} pixels, {colours} (channels={how.channels})"
+    shaped = "" if found.square else f", {_SHAPED[how.resize]} (resize={how.resize})"
+    yield (
+        f"pictures are read as {size} × {size} pixels{shaped}, {colours} (channels={how.channels})"
+    )
     if found.transparent:
         yield f"transparent pictures are laid on {how.background} (background)"
     if how.range:
@@ -151,9 +167,32 @@ def _refuse_mixture(file: Path, kind: Kind, how: Reading) -> None:
 
 
 def _sized(pixels: Array, how: Reading) -> Array:
-    from PIL import Image
+    """A picture (height, width, channels) brought to the reading's size."""
+    from PIL import Image, ImageOps
 
     size = how.image_size_pixels
-    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(pixels, -1, 0)]
-    sized = [plane.resize((size, size), Image.Resampling.BILINEAR) for plane in planes]
-    return np.stack([np.asarray(plane) for plane in sized], -1)
+    height, width = pixels.shape[:2]
+    inner = (size, size)
+    if how.resize == "fit":
+        share = size / max(height, width)
+        inner = (max(1, round(width * share)), max(1, round(height * share)))
+    sized = []
+    for plane in np.moveaxis(pixels, -1, 0):
+        image = Image.fromarray(np.ascontiguousarray(plane))
+        if how.resize == "crop":
+            made = ImageOps.fit(image, inner, Image.Resampling.BILINEAR)
+        else:
+            made = image.resize(inner, Image.Resampling.BILINEAR)
+        sized.append(np.asarray(made))
+    found = np.stack(sized, -1)
+    return found if found.shape[:2] == (size, size) else _framed(found, pixels, size)
+
+
+def _framed(inner: Array, pixels: Array, size: int) -> Array:
+    """`inner` in the middle of a square filled with the median of the picture's border."""
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    found = np.empty((size, size, pixels.shape[-1]), pixels.dtype)
+    found[:] = np.median(border, axis=0)
+    top, left = (size - inner.shape[0]) // 2, (size - inner.shape[1]) // 2
+    found[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return found

@@ -25,6 +25,7 @@ class Reading:
 
     Attributes:
         image_size_pixels: height and width.
+        resize: fit, crop or stretch.
         channels: 1, grey, or 3, red, green and blue.
         background: white or black, what transparent pictures are laid on.
         range: values that become 0 and 1, LOW..HIGH; "" for what a picture's type holds.
@@ -33,6 +34,7 @@ class Reading:
     """
 
     image_size_pixels: int
+    resize: str
     channels: int
     background: str
     range: str

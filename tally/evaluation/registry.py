@@ -40,8 +40,8 @@ class Version:
         name: time and a hash of its content.
         created_at_microseconds: UTC.
         files: by name, SHA-256 and bytes.
-        lineage: run, pipeline, dataset (name, fingerprint, snapshot, distribution, reading), candidate,
-            metrics, bill_usd, champion (the version that it was measured against).
+        lineage: run, pipeline, dataset (name, fingerprint, snapshot, distribution, reading),
+            candidate, metrics, bill_usd, champion (the version that it was measured against).
     """
 
     model: str

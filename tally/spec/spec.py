@@ -32,8 +32,22 @@ class Spec(BaseModel, TrainingParameters, frozen=True, extra="forbid"):
     ] = 0
     image_size_pixels: Annotated[
         int,
-        Parameter("side that pictures of an image folder are brought to", "pixels", ge=4, le=1024),
-    ] = 28
+        Parameter(
+            "side that pictures of a folder are brought to; 0 is the median of train's sides, at "
+            "most 64",
+            "pixels",
+            ge=0,
+            le=1024,
+        ),
+    ] = 0
+    resize: Annotated[
+        Literal["fit", "crop", "stretch"],
+        Parameter(
+            "how a picture that is no square becomes one: whole, with its border's median around "
+            "it; its middle; or distorted",
+            "name",
+        ),
+    ] = "fit"
     channels: Annotated[
         Literal["auto", "1", "3"],
         Parameter(

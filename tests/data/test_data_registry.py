@@ -43,7 +43,11 @@ def test_options_that_shape_examples_make_another_dataset_and_others_do_not(tmp_
     source = made.image_folders(tmp_path / "pets")
     folder, _ = prepare(source)
     assert prepare(source, epochs=9, sequence_length=5) == (folder, True)
-    assert prepare(source, image_size_pixels=9)[0] != folder
+    for other in (
+        {"image_size_pixels": 9}, {"resize": "crop"}, {"channels": "3"}, {"range": "0..9"},
+        {"background": "black"},
+    ):  # fmt: skip
+        assert prepare(source, **other)[0] != folder
     assert prepare(source, augment=2)[0] != folder
 
 

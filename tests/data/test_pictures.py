@@ -122,7 +122,7 @@ def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "tif"])
 def test_a_camera_held_upright_gives_upright_pictures(tmp_path: Path, ending: str) -> None:
-    size = {"image_size_pixels": 12}
+    size = {"image_size_pixels": 12, "resize": "stretch"}
     plain = [Image.fromarray(np.kron(each[:3, :4], np.ones((4, 3), np.uint8))) for each in GREY]
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
@@ -231,6 +231,45 @@ def test_what_cannot_be_kept_is_refused_in_one_line(tmp_path: Path, tally_home, 
         prepared(make(tmp_path / "f"), **settings)
     assert "\n" not in str(caught.value) and ";" in str(caught.value)
     assert not list(tally_home.glob("datasets/*"))
+
+
+def wide() -> np.ndarray:
+    """12 high and 36 wide: light, with a dark middle with a grey line, a black edge."""
+    x = np.full((12, 36), 200, np.uint8)
+    x[:, 12:24], x[:, 18], x[:, 0] = 40, 100, 0
+    return x
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("resize", ["fit", "crop", "stretch"])
+def test_a_picture_that_is_no_square_becomes_one(
+    tmp_path: Path, resize: str, deep: bool, turned: bool
+) -> None:
+    x = wide().T if turned else wide()
+    picture = Image.fromarray(x.astype(np.uint16) * 257 if deep else x)
+    source = folder(tmp_path / "f", [picture] * 10)
+    greys(tmp_path / "more").rename(source / "c")
+    dataset = prepared(source, image_size_pixels=12, resize=resize)
+    found = values(dataset)[0, ..., 0].T if turned else values(dataset)[0, ..., 0]
+    assert any(f"(resize={resize})" in sentence for sentence in dataset.said)
+    if resize == "fit":  # 4 rows of it, in the middle of what most of its border is
+        assert np.abs(found[[0, 1, 2, 3, 8, 9, 10, 11]] - 200 / 255).max() < 1e-5
+        assert found[4:8, 5:7].max() < 0.3 and found[5, 0] < 200 / 255
+    elif resize == "crop":
+        assert found.max() < 0.5
+    else:
+        assert (np.ptp(found, axis=0) < 1e-5).all() and found[0, 0] < found[0, 1]
+
+
+@pytest.mark.parametrize(("sides", "size"), [((9, 11, 10), 10), ((300, 200, 90), 64), ((5, 6), 5)])
+def test_a_side_that_nobody_asks_for_is_the_median_of_trains(tmp_path, sides, size) -> None:
+    pictures = [Image.fromarray(RANDOM.integers(0, 255, (s, s), np.uint8)) for s in sides]
+    folder(tmp_path / "f" / "train", pictures * 2)
+    folder(tmp_path / "f" / "test", [Image.fromarray(np.kron(x, x)) for x in GREY])
+    dataset = prepared(tmp_path / "f")
+    assert dataset.meta.input_shape == (size, size, 1)
+    assert dataset.meta.reading["image_size_pixels"] == size
 
 
 def coloured(count: int, size: int = 12) -> list[Image.Image]:

@@ -16,7 +16,7 @@ from tally.errors import DataError
 from tally.spec import Spec
 
 VERSION = 2
-OPTIONS = ("image_size_pixels", "channels", "range", "background")
+OPTIONS = ("image_size_pixels", "resize", "channels", "range", "background")
 LAYOUT = "a folder of class-named folders of pictures, below train/ and test/ or not"
 _SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
@@ -95,7 +95,7 @@ class _Class:
             raise DataError(
                 f"{path}: expected class {self.name} to have more than one colour, got one "
                 f"wherever {self.filled:,} of its {self.examples:,} pictures were read, though "
-                'their files have more; pass SET="background=black" or a range that fits them'
+                'their files have more; try SET="background=black", another range or another resize'
             )
 
     def said(self) -> Iterator[str]:
