@@ -1,6 +1,6 @@
 """What examples must be before they reach a shard."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -83,12 +83,17 @@ def _told(names: Mapping[str, Any]) -> str:
     return ", ".join(sorted(name or "of one array" for name in names)) or "none"
 
 
-def check_splits(meta: Meta, splits: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse a split without examples and a stratum without training examples (DataError).
+def check_splits(
+    meta: Meta, splits: Mapping[str, Mapping[str, Any]], equal: Collection[str] = ()
+) -> None:
+    """Refuse a split without examples or with equal ones only, and a stratum without training ones.
+
+    The error is a DataError.
 
     Args:
         meta: of the dataset.
         splits: what dataset.json says of each: examples and, where there are strata, by_class.
+        equal: names of those whose examples are all equal.
     """
     strata = registry.named(meta.task).strata(meta.facts)
     for split, found in splits.items():
@@ -98,9 +103,26 @@ def check_splits(meta: Meta, splits: Mapping[str, Mapping[str, Any]]) -> None:
                 f"{meta.name}: expected examples in the {split} split, got none; "
                 f"add examples{enough}"
             )
+        if split in equal and found["examples"] > 1:
+            raise DataError(
+                f"{meta.name}: expected examples that differ in the {split} split, got "
+                f"{found['examples']:,} equal ones; nothing can be learnt of them: check the source"
+            )
     for name, examples in zip(strata, splits["train"].get("by_class", ()), strict=True):
         if not examples:
             raise DataError(
                 f"{meta.name}: expected training examples of every class, got none of {name}; "
                 "add some, or leave the class out (classes are numbered from 0 without gaps)"
             )
+
+
+def single_examples(meta: Meta, splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A sentence for each class that has one example: it is learnt by heart, or only tested.
+
+    Args:
+        meta: of the dataset.
+        splits: as in check_splits.
+    """
+    by_class = zip(*(found.get("by_class", ()) for found in splits.values()), strict=True)
+    named = zip(meta.class_names, by_class, strict=False)
+    return [f"class {name} has one example" for name, counts in named if sum(counts) == 1]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tally import storage
-from tally.data.checks import check_splits
+from tally.data.checks import check_splits, single_examples
 from tally.data.content import Array, Chunk, Content, Kind, Meta
 from tally.data.mapped import Split
 from tally.data.shards import (
@@ -79,7 +79,8 @@ def _fill(folder: Path, content: Content, source: dict[str, Any]) -> None:
     for shards in splits.values():
         shards.flush()
     counts = {split: shards.counts() for split, shards in splits.items()}
-    check_splits(meta, counts)
+    equal = [split for split, shards in splits.items() if shards.first is not None]
+    check_splits(meta, counts, equal)
     shards_of_all = [shard for shards in splits.values() for shard in shards.shards]
     description = {
         "schema": SCHEMA,
@@ -90,7 +91,7 @@ def _fill(folder: Path, content: Content, source: dict[str, Any]) -> None:
         "source": source,
         "left_out": dict(content.left_out),
     }
-    if said := list(content.said()):
+    if said := [*content.said(), *single_examples(meta, counts)]:
         description["said"] = said
     with storage.atomic_file(folder / DESCRIPTION) as file:
         file.write(json.dumps(description, indent=1, ensure_ascii=False).encode())

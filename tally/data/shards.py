@@ -56,6 +56,7 @@ class ShardWriter:
         strata = self.task.strata(self.meta.facts)
         self.by_class = np.zeros(len(strata), np.int64)
         self.examples = 0
+        self.first: Array | None = None  # while all are equal to it
         self.shards: list[dict[str, Any]] = []
 
     def add(self, x: Array, y: Any) -> None:
@@ -63,6 +64,7 @@ class ShardWriter:
         check_examples(self.meta, f"{self.meta.name}, {self.split} split", x, y)
         if (strata := self.task.stratify(y)) is not None:
             self.by_class += np.bincount(strata, minlength=len(self.by_class))
+        self._compare(x)
         given = {"x": x, **{_part(name): each for name, each in arrays_of(y).items()}}
         taken = 0
         while taken < len(x):
@@ -74,6 +76,11 @@ class ShardWriter:
             taken += count
             if self.used == self.capacity or any(b.is_full for b in self.buffers.values()):
                 self.flush()
+
+    def _compare(self, x: Array) -> None:
+        if len(x) and (self.first is not None or not self.examples):
+            first = x[0].copy() if self.first is None else self.first
+            self.first = first if bool((x == first).all()) else None
 
     def counts(self) -> dict[str, Any]:
         """How many examples there are, and of which stratum."""

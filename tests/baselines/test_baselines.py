@@ -128,7 +128,8 @@ def test_who_gets_none_is_told_in_one_line(tmp_path: Path) -> None:
 
     def chunks():
         for split in ("train", "test"):
-            yield Chunk(split, np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 1]))
+            x = np.arange(32, dtype=np.uint8).reshape(2, 4, 4, 1)
+            yield Chunk(split, x, np.array([0, 1]))
 
     write(tmp_path / "p", Content(pictures, chunks), {})
     with pytest.raises(DataError, match="baseline=ngrams: expected text, got image in dataset p"):

@@ -267,7 +267,7 @@ def big_npz(path: Path, examples: int) -> None:
     import zipfile
 
     small = {"y_train": np.arange(examples) % 2, "y_test": np.arange(4) % 2}
-    small["x_test"] = np.zeros((4, 200, 500), np.uint8)
+    small["x_test"] = np.arange(400_000).astype(np.uint8).reshape(4, 200, 500)
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in small.items():
             with archive.open(f"{name}.npy", "w") as file:

@@ -157,7 +157,7 @@ def test_decimal_numbers_go_by_train_never_picture_by_picture(tmp_path: Path) ->
     decimal = [Image.fromarray(each.astype(np.float32) * (k + 1)) for k, each in enumerate(GREY)]
     folder(tmp_path / "f" / "train", decimal[:8], "tif")
     folder(
-        tmp_path / "f" / "test", [Image.fromarray(np.float32(each) * 100) for each in GREY], "tif"
+        tmp_path / "f" / "test", [Image.fromarray(np.float32(each) * 20) for each in GREY], "tif"
     )
     dataset = prepared(tmp_path / "f", image_size_pixels=12)
     x = np.stack([GREY[k].astype(np.float32) * (k + 1) for k in range(8)])
@@ -329,6 +329,13 @@ def test_a_class_that_is_blank_in_its_files_is_said(tmp_path: Path) -> None:
     dataset = prepared(folder(tmp_path / "f", blank + [Image.fromarray(x) for x in GREY[:5]]))
     assert "each picture of class a is of one colour in its file" in dataset.said
     assert not any("class b" in sentence for sentence in dataset.said)
+
+
+def test_a_class_of_one_picture_is_said(tmp_path: Path) -> None:
+    source = greys(tmp_path / "f")
+    for file in sorted((source / "b").iterdir())[1:]:
+        file.unlink()
+    assert "class b has one example" in prepared(source).said
 
 
 def test_frames_that_are_not_read_are_said(tmp_path: Path) -> None:

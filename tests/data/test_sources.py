@@ -267,6 +267,10 @@ BAD = {
         lambda f: made.npz(f / "x.npz", y_train=np.zeros(7, int)),
         "30 examples and 7 labels",
     ),
+    "npz all examples of a split equal": (
+        lambda f: made.npz(f / "x.npz", x_test=np.full((9, 6, 6), 7, np.uint8)),
+        "expected examples that differ in the test split, got 9 equal ones",
+    ),
     "npz label beyond the classes": (
         lambda f: made.npz(f / "x.npz", y_test=np.full(9, 8)),
         "labels from 0 to 2, got 8",

@@ -66,7 +66,7 @@ def failed_in_step(*arguments: str, code: int, **environment: str) -> str:
 
 
 def test_shapes_that_do_not_fit_the_model(tmp_path: Path) -> None:
-    tiny = np.zeros((4, 2, 2), np.uint8)
+    tiny = np.arange(16, dtype=np.uint8).reshape(4, 2, 2)
     labels = np.array([0, 1, 0, 1])
     source = tmp_path / "tiny.npz"
     np.savez(source, x_train=tiny, y_train=labels, x_test=tiny, y_test=labels)
