@@ -96,9 +96,3 @@ def files_below(folder: Path) -> list[Path]:
             elif entry.is_file():
                 found.append(entry)
     return sorted(found)
-
-
-def split_folders(folder: Path) -> dict[str, Path]:
-    """`{"train": …, "test": …}` where the folder has both of those levels, else empty."""
-    levels = {split: folder / split for split in ("train", "test")}
-    return levels if all(level.is_dir() for level in levels.values()) else {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from tally import buckets, storage
-from tally.data import augment, copies, packaged, snapshot, sources, user
+from tally.data import augment, copies, levels, packaged, snapshot, sources, user
 from tally.data.content import Chunk, Content
 from tally.data.format import DESCRIPTION, SCHEMA, digest, open_dataset, write
 from tally.data.hashes import hashes
@@ -227,6 +227,8 @@ def _find_local(
     loader, module = _format_of(name, path)
     options = {option: getattr(spec, option) for option in module.OPTIONS}
     options["times"] = spec.augment or 1
+    if path.is_dir() and levels.are_new(path):
+        options["splits"] = "by name"
     return _Source(
         path.stem if path.is_file() else path.name, loader, module.VERSION, options, identity,
         facts, lambda: module.load(path, spec),

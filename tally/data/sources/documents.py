@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from tally.data.content import Content, SplitName
-from tally.data.reading import files_below, reading, split_folders
+from tally.data.levels import levels, root_of
+from tally.data.reading import files_below, reading
 from tally.data.split import held_out
 from tally.data.text import Row, text_content
 from tally.errors import DataError
@@ -23,7 +23,7 @@ def recognises(path: Path) -> bool:
     """A folder, or its train/, with two folders or more of nothing but .txt files."""
     if not path.is_dir():
         return False
-    return len(_classes(split_folders(path).get("train", path))) > 1
+    return len(_classes(root_of(path))) > 1
 
 
 def load(path: Path, spec: Spec) -> Content:
@@ -33,30 +33,28 @@ def load(path: Path, spec: Spec) -> Content:
         DataError: a class of test/ that train/ lacks, or of train/ that test/ lacks, a file that
             is not UTF-8.
     """
-    levels = split_folders(path)
-    classes = _classes(levels.get("train", path))
+    found = levels(path)
+    given, classes = found.given, _classes(found.root)
     left_out = {}
-    for level in levels.values() or (path,):
+    for level in given.values() or (found.root,):
         if unlabelled := len(_texts(level / _UNLABELLED)):
             left_out[f"texts of {level.name}/{_UNLABELLED}, which have no label"] = unlabelled
-    if levels and (odd := set(_classes(levels["test"])) ^ set(classes)):
+    if given and (odd := set(_classes(given["test"])) ^ set(classes)):
         raise DataError(
             f"{path}: expected the same classes in train/ and test/, got {min(odd)} in only one of "
             "them; add it to the other or remove it"
         )
-    files = {
-        cast(SplitName, split): [
+    files: dict[SplitName, list[tuple[Path, int]]] = {
+        split: [
             (file, label) for label, name in enumerate(classes) for file in _texts(level / name)
         ]
-        for split, level in (levels or {"train": path}).items()
+        for split, level in (given or {"train": found.root}).items()
     }
-    if not levels:
+    if not given:
         every = files["train"]
-        out = held_out(np.array([label for _, label in every]))
-        for split, wanted in (("train", False), ("test", True)):
-            files[cast(SplitName, split)] = [
-                each for each, held in zip(every, out, strict=True) if held == wanted
-            ]
+        out = held_out(np.array([label for _, label in every])).tolist()
+        files["train"] = [each for each, held in zip(every, out, strict=True) if not held]
+        files["test"] = [each for each, held in zip(every, out, strict=True) if held]
     empty = sum(not _text(file) for some in files.values() for file, _ in some)
     if empty:
         left_out["empty files"] = empty
@@ -67,7 +65,7 @@ def load(path: Path, spec: Spec) -> Content:
                 if text := _text(file):
                     yield split, label, text
 
-    return text_content(path.name, classes, rows, spec.sequence_length, left_out)
+    return found.told(text_content(path.name, classes, rows, spec.sequence_length, left_out))
 
 
 def _classes(folder: Path) -> tuple[str, ...]:

@@ -4,20 +4,20 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from tally.data import pictures
 from tally.data.content import Array, Chunk, Content, Meta, SplitName
-from tally.data.reading import files_below, rows_a_chunk, split_folders
+from tally.data.levels import Levels, levels
+from tally.data.reading import files_below, rows_a_chunk
 from tally.data.split import held_out
 from tally.errors import DataError
 from tally.spec import Spec
 
 VERSION = 2
 OPTIONS = ("image_size_pixels", "resize", "channels", "range", "background")
-LAYOUT = "a folder of class-named folders of pictures, below train/ and test/ or not"
+LAYOUT = "a folder of class-named folders of pictures, below train/ and test/ (or val/) or not"
 _SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 )
@@ -41,7 +41,8 @@ def load(path: Path, spec: Spec) -> Content:
         DataError: a class without a picture, a class of test/ that train/ lacks, a file that is
             no picture, a class that is of one colour only as it is read.
     """
-    examples, names = _listed(path)
+    found = levels(path)
+    examples, names = _listed(found)
     how, words = pictures.decide((file for file, _ in examples["train"]), spec)
     meta = Meta(path.name, "image", how.shape, *how.stored, names, reading=how.to_json())
     rows = rows_a_chunk(math.prod(how.shape) * np.dtype(meta.input_dtype).itemsize)
@@ -60,7 +61,7 @@ def load(path: Path, spec: Spec) -> Content:
     def said() -> list[str]:
         return [*words, *(sentence for each in classes for sentence in each.said())]
 
-    return Content(meta, chunks, sum(len(files) for files in examples.values()), said=said)
+    return found.told(Content(meta, chunks, sum(map(len, examples.values())), said=said))
 
 
 @dataclass
@@ -114,21 +115,24 @@ class _Class:
             )
 
 
-def _listed(path: Path) -> tuple[dict[SplitName, list[tuple[Path, int]]], tuple[str, ...]]:
+def _listed(found: Levels) -> tuple[dict[SplitName, list[tuple[Path, int]]], tuple[str, ...]]:
     """Files with their labels by split, and the names of the classes."""
-    levels = split_folders(path)
-    names = _classes(levels.get("train", path))
-    if levels:
-        if extra := set(_classes(levels["test"])) - set(names):
+    names = _classes(found.root)
+    if not names:
+        raise DataError(
+            f"{found.root}: expected folders of pictures named like their classes, got none; put "
+            "each picture into its class's folder"
+        )
+    if given := found.given:
+        if extra := set(_classes(given["test"])) - set(names):
             raise DataError(
-                f"{levels['test']}: expected the classes of {levels['train']}, got {min(extra)} "
+                f"{given['test']}: expected the classes of {given['train']}, got {min(extra)} "
                 "too; add it to train or remove it"
             )
         return {
-            cast(SplitName, split): _files(level, names, must=split == "train")
-            for split, level in levels.items()
+            split: _files(level, names, must=split == "train") for split, level in given.items()
         }, names
-    files = _files(path, names, must=True)
+    files = _files(found.root, names, must=True)
     test = held_out(np.array([label for _, label in files]))
     return {
         "train": [file for file, out in zip(files, test, strict=True) if not out],

@@ -3,21 +3,23 @@
 import hashlib
 import wave
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tally.data.audio import RATE_HZ, Recording, audio_content
 from tally.data.content import Array, Content, SplitName
+from tally.data.levels import Levels, levels
 from tally.data.reading import files_below, reading
 from tally.data.split import TEST_SHARE, held_out
 from tally.errors import DataError
 from tally.spec import Spec
 
-VERSION = 1
+VERSION = 2
 OPTIONS = ()
 LAYOUT = "a folder of class-named folders of .wav files, as Speech Commands"
-TEST_LIST = "testing_list.txt"
+TEST_LIST, VALIDATION_LIST = "testing_list.txt", "validation_list.txt"
 _NOISE = "_background_noise_"
 _SPEAKER = "_nohash_"  # before it stands who speaks
 
@@ -32,28 +34,48 @@ def recognises(path: Path) -> bool:
 def load(path: Path, spec: Spec) -> Content:
     """One second of each file, its middle; 16-bit PCM at RATE_HZ, several channels are averaged.
 
-    What testing_list.txt names is for the test split; without it one speaker in five is, and
-    where names do not say who speaks one file in five of every class.
+    What testing_list.txt names is for the test split, what validation_list.txt names where there is
+    no other (else it is left out); without them one speaker in five is, and where names do not say
+    who speaks one file in five of every class.
 
     Raises:
         DataError: a class without a file, a listed file that is not there, a file that is no
             16-bit PCM of RATE_HZ.
     """
-    names = tuple(sorted(e.name for e in path.iterdir() if e.is_dir() and e.name[0] not in "._"))
-    files = [
-        (file, label) for label, name in enumerate(names) for file in _wavs(path / name, must=True)
-    ]
-    left_out = {}
-    if noises := len(_wavs(path / _NOISE, must=False)):
+    found = levels(path)
+    names, left_out = _classes(found.root), {}
+    if noises := len(_wavs(found.root / _NOISE, must=False)):
         left_out[f"recordings of {_NOISE}, which are no words"] = noises
-    test = _for_test(path, files)
+    if found.given:
+        if extra := set(_classes(found.given["test"])) - set(names):
+            raise DataError(
+                f"{found.given['test']}: expected the classes of {found.root}, got {min(extra)} "
+                "too; add it to train or remove it"
+            )
+        files = [
+            (split, file, label)
+            for split, level in found.given.items()
+            for file, label in _files(level, names, must=split == "train")
+        ]
+    else:
+        found, files = _divided(found, _files(found.root, names, must=True))
 
     def recordings() -> Iterator[Recording]:
-        for (file, label), out in zip(files, test, strict=True):
-            split: SplitName = "test" if out else "train"
+        for split, file, label in files:
             yield split, label, _samples(file)
 
-    return audio_content(path.name, names, recordings, len(files), left_out)
+    return found.told(audio_content(path.name, names, recordings, len(files), left_out))
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(e.name for e in folder.iterdir() if e.is_dir() and e.name[0] not in "._"))
+
+
+def _files(folder: Path, names: tuple[str, ...], must: bool) -> list[tuple[Path, int]]:
+    """Files below the folders of classes, with their labels."""
+    return [
+        (file, label) for label, name in enumerate(names) for file in _wavs(folder / name, must)
+    ]
 
 
 def _wavs(folder: Path, must: bool) -> list[Path]:
@@ -64,19 +86,46 @@ def _wavs(folder: Path, must: bool) -> list[Path]:
     return found
 
 
-def _for_test(path: Path, files: list[tuple[Path, int]]) -> list[bool]:
-    """Which files are for the test split."""
-    named = path / TEST_LIST
-    if named.is_file():
-        with reading(named, "a list of files", "replace or remove it"):
-            wanted = {line.strip() for line in named.read_text("utf-8").splitlines()} - {""}
-        there = [file.relative_to(path).as_posix() for file, _ in files]
-        if missing := wanted - set(there):
-            raise DataError(
-                f"{named}: expected files that are there, got {min(missing)}, which is not; "
-                "correct the list or add the file"
-            )
-        return [name in wanted for name in there]
+def _divided(
+    found: Levels, files: list[tuple[Path, int]]
+) -> tuple[Levels, list[tuple[SplitName, Path, int]]]:
+    """Files with their splits, and what there is to say; a validation list's are not trained on."""
+    lists = {name: _listed(found.root, name, files) for name in (TEST_LIST, VALIDATION_LIST)}
+    lists = {name: listed for name, listed in lists.items() if listed}
+    kept = files
+    if len(lists) == 2:
+        validation = lists[VALIDATION_LIST] - lists[TEST_LIST]
+        kept = [each for each in files if each[0] not in validation]
+        found = replace(found, left_out={f"files of {VALIDATION_LIST}": len(files) - len(kept)})
+    elif VALIDATION_LIST in lists:
+        said = f"{VALIDATION_LIST} is tested on: there is no {TEST_LIST}"
+        found = replace(found, said=(said,))
+    test = next(iter(lists.values()), None)
+    out = _held_out(files) if test is None else [file in test for file, _ in kept]
+    return found, [
+        ("test" if held else "train", file, label)
+        for (file, label), held in zip(kept, out, strict=True)
+    ]
+
+
+def _listed(root: Path, name: str, files: list[tuple[Path, int]]) -> set[Path]:
+    """The files that a list names; none where there is no list."""
+    path = root / name
+    if not path.is_file():
+        return set()
+    with reading(path, "a list of files", "replace or remove it"):
+        wanted = {line.strip() for line in path.read_text("utf-8").splitlines()} - {""}
+    there = {file.relative_to(root).as_posix(): file for file, _ in files}
+    if missing := wanted - there.keys():
+        raise DataError(
+            f"{path}: expected files that are there, got {min(missing)}, which is not; "
+            "correct the list or add the file"
+        )
+    return {there[name] for name in wanted}
+
+
+def _held_out(files: list[tuple[Path, int]]) -> list[bool]:
+    """Which files are for the test split where nobody says."""
     if all(_SPEAKER in file.name for file, _ in files):
         chosen = {speaker for speaker in {_speaker(file) for file, _ in files} if _held(speaker)}
         return [_speaker(file) in chosen for file, _ in files]

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
-from tally.data.content import Content, SplitName
-from tally.data.reading import reading, require_utf8, split_folders
+from tally.data.content import Content
+from tally.data.levels import levels, root_of, split_named
+from tally.data.reading import reading, require_utf8
 from tally.data.split import held_out
 from tally.data.text import Row, text_content
 from tally.errors import DataError
@@ -20,7 +20,7 @@ LAYOUT = "a folder of class.txt files with an example a line, below train/ and t
 
 def recognises(path: Path) -> bool:
     """A folder with .txt files, or with some in its train/."""
-    return path.is_dir() and bool(_classes(split_folders(path).get("train", path)))
+    return path.is_dir() and bool(_classes(root_of(path)))
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
@@ -33,28 +33,35 @@ def load(path: Path, spec: Spec) -> Content:
     Raises:
         DataError: a class without a line, a class of test/ that train/ lacks, not UTF-8.
     """
-    levels = split_folders(path)
-    classes = _classes(levels.get("train", path))
-    if levels and (extra := set(_classes(levels["test"])) - set(classes)):
+    found = levels(path)
+    given_levels, root = found.given, found.root
+    classes = _classes(root)
+    if split := next(filter(split_named, classes), ""):
         raise DataError(
-            f"{levels['test']}: expected the classes of {levels['train']}, got {min(extra)}.txt "
+            f"{root}: expected a file a class, got {split}.txt, which is named like a split; put "
+            "the files of classes below train/ and test/"
+        )
+    if given_levels and (extra := set(_classes(given_levels["test"])) - set(classes)):
+        raise DataError(
+            f"{given_levels['test']}: expected the classes of {root}, got {min(extra)}.txt "
             "too; add it to train or remove it"
         )
-    counts = [_count(levels.get("train", path) / f"{name}.txt") for name in classes]
+    counts = [_count(root / f"{name}.txt") for name in classes]
 
     def given() -> Iterator[Row]:
-        for split, level in levels.items():
+        for split, level in given_levels.items():
             for label, name in enumerate(classes):
                 for line in _lines(level / f"{name}.txt"):
-                    yield cast(SplitName, split), label, line
+                    yield split, label, line
 
     def divided() -> Iterator[Row]:
         test = iter(held_out(np.repeat(np.arange(len(classes)), counts)).tolist())
         for label, name in enumerate(classes):
-            for line in _lines(path / f"{name}.txt"):
+            for line in _lines(root / f"{name}.txt"):
                 yield ("test" if next(test) else "train"), label, line
 
-    return text_content(path.name, classes, given if levels else divided, spec.sequence_length)
+    rows = given if given_levels else divided
+    return found.told(text_content(path.name, classes, rows, spec.sequence_length))
 
 
 def _count(file: Path) -> int:
