@@ -140,3 +140,52 @@ def test_a_validation_list_of_sounds_is_not_trained_on(tmp_path: Path) -> None:
     dataset = prepared(folder)
     assert counts(dataset) == [2, 2]
     assert dataset.left_out == {"files of validation_list.txt": 2}
+
+
+def rows(*values: int, split: str = "") -> str:
+    lines = [f"{value},{value % 2}{split and ','}{split}" for value in values]
+    return "\n".join([f"a,label{split and ',split'}", *lines, ""])
+
+
+def test_tables_named_like_splits_are_splits(tmp_path: Path) -> None:
+    folder = tmp_path / "f"
+    folder.mkdir()
+    (folder / "Train.csv").write_text(rows(*range(8)))
+    (folder / "val.CSV").write_text(rows(20, 21))
+    dataset = prepared(folder)
+    assert counts(dataset) == [8, 2]
+    assert dataset.said == ("the validation split val.CSV is tested on: there is no test split",)
+    (folder / "test.csv").write_text(rows(11, 12, 13))
+    (folder / "other.csv").write_text("x")
+    dataset = prepared(folder)
+    x, y = dataset.splits["test"].gather(np.arange(3))
+    assert (x.ravel().tolist(), y.tolist()) == ([11, 12, 13], [1, 0, 1])
+    assert dataset.left_out == {
+        "files of the validation split val.CSV": 1, "tables that are not named like a split": 1,
+    }  # fmt: skip
+    (folder / "test.csv").write_text("a\n1\n")
+    with pytest.raises(DataError, match="one of them label, got 'a'"):
+        prepared(folder)
+    (folder / "test.csv").write_text("b,label\n1,1\n")
+    with pytest.raises(DataError, match=r"expected the columns of Train\.csv \(a,label\), got b,l"):
+        prepared(folder)
+
+
+def test_a_column_says_the_splits_in_any_words_and_validation_is_not_trained_on(tmp_path) -> None:
+    path = tmp_path / "t.csv"
+    train, valid = rows(*range(8), split="Training"), rows(8, 9, split="valid").partition("\n")[2]
+    path.write_text(train + valid)
+    dataset = prepared(path)
+    assert counts(dataset) == [8, 2]
+    assert "2 rows of the validation split are tested on" in dataset.said[0]
+    path.write_text(train + valid + rows(11, 12, 13, split="test").partition("\n")[2])
+    dataset = prepared(path)
+    assert counts(dataset) == [8, 3] and dataset.left_out == {"rows of the validation split": 2}
+    assert dataset.splits["test"].gather(np.arange(3))[0].ravel().tolist() == [11, 12, 13]
+
+
+def test_an_archives_validation_split_is_left_out_and_said(tmp_path: Path) -> None:
+    x, y = made.pictures(4)
+    dataset = prepared(made.npz(tmp_path / "x.npz", x_valid=x, y_valid=y))
+    assert counts(dataset) == [30, 9]
+    assert dataset.left_out == {"examples of the validation split x_valid": 4}

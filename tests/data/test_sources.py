@@ -394,8 +394,8 @@ BAD = {
         "a label in every row",
     ),
     "csv odd split": (
-        lambda f: with_file(f, "t.csv", b"label,a,split\nx,1,val\n") / "t.csv",
-        "train or test in the column split, got 'val' in line 2",
+        lambda f: with_file(f, "t.csv", b"label,a,split\nx,1,later\n") / "t.csv",
+        "train, test or val in the column split, got 'later' in line 2",
     ),
     "empty folder": (lambda f: (f / "e").mkdir() or f / "e", "got an empty folder"),
     "missing file": (lambda f: f / "none.npz", "got .*none.npz, no such file or folder"),

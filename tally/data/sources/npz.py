@@ -11,6 +11,7 @@ import numpy as np
 
 from tally.data import arrays
 from tally.data.content import Array, Chunk, Content, SplitName
+from tally.data.levels import VALIDATION, split_named
 from tally.data.reading import reading, rows_a_chunk
 from tally.errors import DataError
 from tally.spec import Spec
@@ -52,7 +53,20 @@ def load(path: Path, spec: Spec) -> Content:
                 shaped = x.reshape(len(x), *meta.input_shape).astype(dtype, copy=False)
                 yield Chunk(split, shaped, arrays.flat_labels(f"{path}: y_{split}", y))
 
-    return Content(meta, chunks, sum(shapes[f"x_{split}"][0] for split in _SPLITS))
+    examples = sum(shapes[f"x_{split}"][0] for split in _SPLITS)
+    return Content(meta, chunks, examples, _validation(path))
+
+
+def _validation(path: Path) -> dict[str, int]:
+    """How many examples of a validation split are left out."""
+    with reading(path, LAYOUT), zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    named = [name for name in names if name[:2] == "x_" and split_named(name[2:]) == VALIDATION]
+    found = {}
+    for name in named:
+        with _opened(path, name) as (_, shape, _):
+            found[f"examples of the validation split {name}"] = shape[0]
+    return found
 
 
 def _members(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, np.dtype[Any]]]:

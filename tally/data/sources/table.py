@@ -3,11 +3,13 @@
 import csv
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tally.data.content import Array, Chunk, Content, Meta, SplitName
+from tally.data.levels import VALIDATION, Levels, by_split, chosen, split_named
 from tally.data.reading import gathered, reading, require_utf8, rows_a_chunk
 from tally.data.split import held_out_of
 from tally.data.text import Row, text_content
@@ -17,39 +19,55 @@ from tally.tasks import registry
 
 VERSION = 1
 OPTIONS = ("sequence_length",)
-LAYOUT = "a .csv with a column label and a column text, or columns of numbers"
+LAYOUT = (
+    "a .csv (or train.csv and test.csv in a folder) with a column label and a column text, or "
+    "columns of numbers"
+)
+_SPLITS: tuple[SplitName, ...] = ("train", "test")
 
 
 def recognises(path: Path) -> bool:
-    """A file that ends in .csv."""
-    return path.suffix == ".csv" and path.is_file()
+    """A file that ends in .csv, or a folder with one that is named like a split."""
+    if path.is_dir():
+        return any(split_named(file.stem) for file in _tables(path))
+    return path.suffix.lower() == ".csv" and path.is_file()
+
+
+def _tables(folder: Path) -> list[Path]:
+    here = (entry for entry in sorted(folder.iterdir()) if entry.name[0] != ".")
+    return [file for file in here if file.suffix.lower() == ".csv" and file.is_file()]
 
 
 def load(path: Path, spec: Spec) -> Content:
     """Texts as characters, or each row's numbers in order as a series (columns, 1) of float32.
 
-    A column `split` of train and test says which is which; without it one row in five is held out,
-    stratified. At most sequence_length characters or columns are kept.
+    A column `split`, or the names of a folder's files, say which row is for which split; else one
+    in five is held out, stratified. At most sequence_length characters or columns are kept.
 
     Raises:
-        DataError: no label column, no examples, a row of another length, not a number.
+        DataError: no label column, no examples, a row of another length, not a number, files with
+            other columns.
     """
-    names = _header(path)
-    labels, classes = _labels(path, names)
-    test = _held_out(path, names, labels)
+    found = _files(path)
+    files = list(found.given.values()) or [found.root]
+    names = _columns(files)
+    labels, classes = _labels(files, names)
+    splits, found = _splits(found, files, names, labels)
 
-    def rows() -> Iterator[tuple[SplitName, int, int, list[str]]]:
-        for (line, row), label, out in zip(_rows(path), labels, test.tolist(), strict=True):
-            yield ("test" if out else "train"), label, line, row
+    def rows() -> Iterator[tuple[SplitName, int, Path, int, list[str]]]:
+        every = zip(_rows_of(files), labels, splits, strict=True)
+        for (file, line, row), label, place in every:
+            if place < len(_SPLITS):
+                yield _SPLITS[place], label, file, line, row
 
     if "text" in names:
         column = names.index("text")
 
         def texts() -> Iterator[Row]:
-            for split, label, _, row in rows():
+            for split, label, _, _, row in rows():
                 yield split, label, row[column]
 
-        return text_content(path.stem, classes, texts, spec.sequence_length)
+        return found.told(text_content(path.stem, classes, texts, spec.sequence_length))
 
     columns = [k for k, name in enumerate(names) if name not in ("label", "split")]
     columns = columns[: spec.sequence_length]
@@ -60,13 +78,24 @@ def load(path: Path, spec: Spec) -> Content:
     meta = Meta(path.stem, "sequence", (len(columns), 1), "float32", 1.0, classes)
 
     def series() -> Iterator[tuple[SplitName, int, list[float]]]:
-        for split, label, line, row in rows():
-            yield split, label, _numbers(path, line, [row[k] for k in columns])
+        for split, label, file, line, row in rows():
+            yield split, label, _numbers(file, line, [row[k] for k in columns])
 
     def chunks() -> Iterator[Chunk]:
         return gathered(series(), rows_a_chunk(64 * len(columns)), _as_series)
 
-    return Content(meta, chunks, len(labels))
+    return found.told(Content(meta, chunks, sum(place < len(_SPLITS) for place in splits)))
+
+
+def _files(path: Path) -> Levels:
+    """The file, or a folder's by their splits; other tables there are left out."""
+    if path.is_file():
+        return Levels(path)
+    tables = _tables(path)
+    found = chosen(path, by_split(path, tables))
+    others = sum(not split_named(file.stem) for file in tables)
+    beside = {"tables that are not named like a split": others} if others else {}
+    return replace(found, left_out={**found.left_out, **beside})
 
 
 def _as_series(rows: list[list[float]]) -> Array:
@@ -76,6 +105,19 @@ def _as_series(rows: list[list[float]]) -> Array:
 def _numbers(path: Path, line: int, values: list[str]) -> list[float]:
     with reading(path, f"numbers in line {line}", "correct the line"):
         return [float(value) for value in values]
+
+
+def _columns(files: list[Path]) -> list[str]:
+    """The columns' names, which all files have in common."""
+    first, *others = files
+    names = _header(first)
+    for file in others:
+        if (found := _header(file)) != names:
+            raise DataError(
+                f"{file}: expected the columns of {first.name} ({','.join(names)[:60]}), got "
+                f"{','.join(found)[:60]}; bring the files to the same columns"
+            )
+    return names
 
 
 def _header(path: Path) -> list[str]:
@@ -112,15 +154,23 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, row
 
 
-def _labels(path: Path, names: list[str]) -> tuple["array[int]", tuple[str, ...]]:
+def _rows_of(files: list[Path]) -> Iterator[tuple[Path, int, list[str]]]:
+    for file in files:
+        for line, row in _rows(file):
+            yield file, line, row
+
+
+def _labels(files: list[Path], names: list[str]) -> tuple["array[int]", tuple[str, ...]]:
     """A label a row, and the classes' names in order (of numbers, if all are)."""
     column = names.index("label")
     seen: dict[str, int] = {}
-    found = array("i", (seen.setdefault(row[column].strip(), len(seen)) for _, row in _rows(path)))
+    found = array(
+        "i", (seen.setdefault(row[column].strip(), len(seen)) for *_, row in _rows_of(files))
+    )
     if not found:
-        raise DataError(f"{path}: expected rows below the column names, got none; add examples")
+        raise DataError(f"{files[0]}: expected rows below the column names, got none; add examples")
     if "" in seen:
-        raise DataError(f"{path}: expected a label in every row, got an empty one; fill it in")
+        raise DataError(f"{files[0]}: expected a label in every row, got an empty one; fill it in")
     try:
         classes = sorted(seen, key=float)
     except ValueError:
@@ -129,17 +179,28 @@ def _labels(path: Path, names: list[str]) -> tuple["array[int]", tuple[str, ...]
     return array("i", (place[label] for label in found)), tuple(classes)
 
 
-def _held_out(path: Path, names: list[str], labels: "array[int]") -> Array:
+def _splits(
+    found: Levels, files: list[Path], names: list[str], labels: "array[int]"
+) -> tuple["array[int]", Levels]:
+    """The place in _SPLITS of each row, one beyond them of what is left out; and what that is."""
+    if found.given:
+        counts = [sum(1 for _ in _rows(file)) for file in files]
+        return array("b", np.repeat(range(len(files)), counts).tolist()), found
     if "split" not in names:
         task = registry.named(registry.USUAL)
-        return held_out_of(task, np.asarray(labels), len(labels))
+        return array("b", held_out_of(task, np.asarray(labels), len(labels)).tolist()), found
     column = names.index("split")
-    out = array("b")
-    for line, row in _rows(path):
-        if row[column] not in ("train", "test"):
+    places = array("b")
+    for file, line, row in _rows_of(files):
+        if not (split := split_named(row[column])):
             raise DataError(
-                f"{path}: expected train or test in the column split, got '{row[column]}' in line "
-                f"{line}; correct the line, or rename the column"
+                f"{file}: expected train, test or val in the column split, got '{row[column]}' in "
+                f"line {line}; correct the line, or rename the column"
             )
-        out.append(row[column] == "test")
-    return np.asarray(out).astype(bool)
+        places.append((*_SPLITS, VALIDATION).index(split))
+    validation = places.count(len(_SPLITS))
+    if validation and 1 not in places:
+        said = f"{validation:,} rows of the validation split are tested on: there is no test split"
+        return array("b", (min(place, 1) for place in places)), replace(found, said=(said,))
+    left_out = {"rows of the validation split": validation} if validation else {}
+    return places, replace(found, left_out={**found.left_out, **left_out})
