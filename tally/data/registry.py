@@ -128,6 +128,20 @@ def prepare(spec: Spec, progress: Callable[[int, int], None] | None = None) -> t
     return folder, reused
 
 
+def made_before(fingerprint: str) -> Path | None:
+    """The dataset folder of a fingerprint where an older version of its loader made it, else None.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    for folder in datasets().glob(f"*-{fingerprint[:16]}"):
+        source = open_dataset(folder).source
+        known = _formats().get(source.get("loader", ""))
+        if known and source["version"] < known.VERSION:
+            return folder
+    return None
+
+
 def datasets() -> Path:
     """Where dataset folders are: TALLY_STORE if that is a folder, else $TALLY_HOME.
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tally import events
 from tally.baselines import registry as baselines
 from tally.compression.recipe import parse_all
 from tally.data import registry
 from tally.data.format import open_dataset
 from tally.models import registry as models
 from tally.runcontext import RunContext
-from tally.spec import validate
+from tally.spec import Spec, validate
 from tally.steps.new_data import KEY, nothing_new, read_as_champion
 from tally.steps.step import Step, step
 
@@ -42,13 +43,11 @@ def run(pipeline: str, values: Mapping[str, Any], whose: RunContext | None = Non
     with step("prepare", run=whose) as here:
         spec = validate(f"pipelines/{pipeline}", values)
         parse_all(spec.candidates)
-        folder, reused = registry.prepare(spec, progress=_progress(here))
+        if folder := _begun_with(here):
+            reused = True
+        else:
+            folder, reused, spec = _dataset(here, spec)
         dataset = open_dataset(folder)
-        if spec.start == "champion":
-            asked, spec = spec, read_as_champion(spec, here.pipeline, dataset.meta)
-            if spec != asked:
-                folder, reused = registry.prepare(spec, progress=_progress(here))
-                dataset = open_dataset(folder)
         models.check(spec.model, dataset.meta)
         baselines.check(spec.baseline, dataset.meta)
         counts = {name: len(split) for name, split in dataset.splits.items()}
@@ -73,6 +72,26 @@ def run(pipeline: str, values: Mapping[str, Any], whose: RunContext | None = Non
         total = sum(counts.values())
         here.event("progress", done=total, total=total, unit="examples", **facts)
     return Prepared(here.run, folder, facts, validated)
+
+
+def _begun_with(here: Step) -> Path | None:
+    """The dataset of a run that goes on, where today the same source would be read otherwise."""
+    if here.attempt == 1:
+        return None
+    for event in events.read(here.folder):
+        if event["event"] == "progress" and "fingerprint" in event:
+            return registry.made_before(event["fingerprint"])
+    return None
+
+
+def _dataset(here: Step, spec: Spec) -> tuple[Path, bool, Spec]:
+    """The dataset folder, whether it existed already, and the spec that it was read by."""
+    folder, reused = registry.prepare(spec, progress=_progress(here))
+    if spec.start == "champion":
+        asked, spec = spec, read_as_champion(spec, here.pipeline, open_dataset(folder).meta)
+        if spec != asked:
+            folder, reused = registry.prepare(spec, progress=_progress(here))
+    return folder, reused, spec
 
 
 def _progress(here: Step) -> Callable[[int, int], None]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tally.data import registry
 from tally.data.format import Dataset, open_dataset
+from tally.data.sources import images
 from tally.errors import DataError, SpecError
 from tally.spec import Spec, validate
 
@@ -329,6 +330,21 @@ def test_a_class_that_is_blank_in_its_files_is_said(tmp_path: Path) -> None:
     dataset = prepared(folder(tmp_path / "f", blank + [Image.fromarray(x) for x in GREY[:5]]))
     assert "each picture of class a is of one colour in its file" in dataset.said
     assert not any("class b" in sentence for sentence in dataset.said)
+
+
+def test_what_an_older_version_made_is_for_runs_that_began_with_it_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = greys(tmp_path / "f")
+    with monkeypatch.context() as then:
+        then.setattr(images, "VERSION", images.VERSION - 1)
+        older = prepared(source)
+        assert registry.made_before(older.fingerprint) is None
+    newer = prepared(source)
+    assert newer.fingerprint != older.fingerprint
+    assert registry.made_before(older.fingerprint) == older.folder
+    assert registry.made_before(newer.fingerprint) is None
+    assert registry.made_before("0" * 64) is None
 
 
 def test_a_class_of_one_picture_is_said(tmp_path: Path) -> None:
