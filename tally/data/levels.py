@@ -59,23 +59,23 @@ def levels(folder: Path) -> Levels:
     """A folder's folders that are named like splits; none of them can be a class.
 
     Raises:
-        DataError: two of one split, or others beside a split's that no training split is beside.
+        DataError: two of one split, one alone among others, or none to train on.
     """
     here = [e for e in sorted(folder.iterdir()) if e.is_dir() and e.name[0] != "."]
-    others = [entry for entry in here if not split_named(entry.name)]
-    named = by_split(folder, (entry for entry in here if split_named(entry.name)))
+    named = by_split(folder, here)
+    if not named:
+        return Levels(folder)
+    files = {e.name: len(files_below(e)) for e in here if not split_named(e.name)}
+    others = {name: count for name, count in files.items() if count}
     if others and len(named) == 1:
         (some,) = (entry.name for entry in named.values())
         raise DataError(
             f"{folder}: expected train/ and test/, or folders of classes, got {some}/ beside "
-            f"{others[0].name}/; a folder named like a split is no class: rename or move one"
+            f"{next(iter(others))}/; a folder named like a split is no class: rename or move one"
         )
     found = chosen(folder, named)
-    beside = {
-        f"files of {entry.name}/, which is no split": len(files_below(entry)) for entry in others
-    }
-    ignored = {what: count for what, count in beside.items() if count and named}
-    return replace(found, left_out={**found.left_out, **ignored})
+    beside = {f"files of {name}/, which is no split": count for name, count in others.items()}
+    return replace(found, left_out={**found.left_out, **beside})
 
 
 def by_split(where: Path, entries: Iterable[Path]) -> dict[str, Path]:
@@ -101,10 +101,8 @@ def chosen(where: Path, named: Mapping[str, Path]) -> Levels:
     """What is trained and tested on, of a source's splits.
 
     Raises:
-        DataError: there are some, but none to train on.
+        DataError: none is to train on.
     """
-    if not named:
-        return Levels(where)
     if "train" not in named:
         raise DataError(
             f"{where}: expected train beside {', '.join(e.name for e in named.values())}, got "

@@ -120,6 +120,7 @@ def test_image_folders_below_train_and_test_keep_that_split(tmp_path):
     (tmp_path / "pets" / "train" / ".hidden").mkdir()
     dataset = prepared(tmp_path / "pets")
     assert (len(dataset.splits["train"]), len(dataset.splits["test"])) == (18, 6)
+    assert dataset.left_out == {".md files, which are read as no pictures": 1}
 
 
 def decoded(dataset, split):

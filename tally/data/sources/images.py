@@ -1,6 +1,7 @@
 """A folder of class-named folders of pictures."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,8 @@ def load(path: Path, spec: Spec) -> Content:
         DataError: a class without a picture, a class of test/ that train/ lacks, a file that is
             no picture, a class that is of one colour only as it is read.
     """
-    found = levels(path)
-    examples, names = _listed(found)
+    found, others = levels(path), Counter[str]()
+    examples, names = _listed(found, others)
     how, words = pictures.decide((file for file, _ in examples["train"]), spec)
     meta = Meta(path.name, "image", how.shape, *how.stored, names, reading=how.to_json())
     rows = rows_a_chunk(math.prod(how.shape) * np.dtype(meta.input_dtype).itemsize)
@@ -61,7 +62,8 @@ def load(path: Path, spec: Spec) -> Content:
     def said() -> list[str]:
         return [*words, *(sentence for each in classes for sentence in each.said())]
 
-    return found.told(Content(meta, chunks, sum(map(len, examples.values())), said=said))
+    left_out = {f"{ending} files, which are read as no pictures": n for ending, n in others.items()}
+    return found.told(Content(meta, chunks, sum(map(len, examples.values())), left_out, said))
 
 
 @dataclass
@@ -115,8 +117,13 @@ class _Class:
             )
 
 
-def _listed(found: Levels) -> tuple[dict[SplitName, list[tuple[Path, int]]], tuple[str, ...]]:
-    """Files with their labels by split, and the names of the classes."""
+def _listed(
+    found: Levels, others: Counter[str]
+) -> tuple[dict[SplitName, list[tuple[Path, int]]], tuple[str, ...]]:
+    """Files with their labels by split, and the names of the classes; `others` counts what is none.
+
+    Those are counted by their endings.
+    """
     names = _classes(found.root)
     if not names:
         raise DataError(
@@ -130,9 +137,10 @@ def _listed(found: Levels) -> tuple[dict[SplitName, list[tuple[Path, int]]], tup
                 "too; add it to train or remove it"
             )
         return {
-            split: _files(level, names, must=split == "train") for split, level in given.items()
+            split: _files(level, names, others, must=split == "train")
+            for split, level in given.items()
         }, names
-    files = _files(found.root, names, must=True)
+    files = _files(found.root, names, others, must=True)
     test = held_out(np.array([label for _, label in files]))
     return {
         "train": [file for file, out in zip(files, test, strict=True) if not out],
@@ -146,11 +154,14 @@ def _classes(folder: Path) -> tuple[str, ...]:
     )
 
 
-def _files(folder: Path, names: tuple[str, ...], must: bool) -> list[tuple[Path, int]]:
+def _files(
+    folder: Path, names: tuple[str, ...], others: Counter[str], must: bool
+) -> list[tuple[Path, int]]:
     found = []
     for label, name in enumerate(names):
         below = files_below(folder / name) if (folder / name).is_dir() else []
         pictures = [file for file in below if _is_picture(file)]
+        others.update(f.suffix.lower() or f.name for f in below if not _is_picture(f))
         if must and not pictures:
             raise DataError(
                 f"{folder / name}: expected pictures ({', '.join(sorted(_SUFFIXES))}), got none; "
