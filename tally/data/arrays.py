@@ -12,6 +12,10 @@ from tally.tasks.registry import USUAL
 from tally.tasks.task import Facts, Task
 
 MOST_TOKENS = 1_000_000
+_PIXELS = {
+    "uint8": ("uint8", 1 / 255),
+    "uint16": ("float32", 1 / 65_535),
+}  # as stored, and its scale
 
 
 def learnt(where: str, targets: Iterable[Any], named: str = "") -> tuple[str, Facts]:
@@ -69,7 +73,7 @@ def describe(name: str, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> Meta:
         name: of the dataset.
         shape: of the array: (n, height, width[, channels]) are pictures, (n, length) are tokens
             if whole numbers, else a sequence with one feature.
-        dtype: of the array: uint8 or floating point for pictures.
+        dtype: of the array: uint8, uint16 or floating point for pictures.
 
     Raises:
         DataError: a shape or type that means nothing here.
@@ -78,14 +82,14 @@ def describe(name: str, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> Meta:
         return Meta(name, "sequence", (*shape[1:], 1), "float32", 1.0)
     if dtype.kind in "iu" and len(shape) == 2:
         return Meta(name, "tokens", shape[1:], "int32", 1.0)
-    if len(shape) in (3, 4) and (dtype == np.uint8 or dtype.kind == "f"):
-        stored, scale = ("uint8", 1 / 255) if dtype == np.uint8 else ("float32", 1.0)
+    if len(shape) in (3, 4) and (dtype.name in _PIXELS or dtype.kind == "f"):
+        stored, scale = _PIXELS.get(dtype.name, ("float32", 1.0))
         size = shape[1:] if len(shape) == 4 else (*shape[1:], 1)
         return Meta(name, "image", size, stored, scale)
     raise DataError(
-        f"{name}: expected pictures (n, height, width[, channels]) as uint8 or floats, token ids "
-        f"(n, length) as integers or series (n, length) as floats, got {dtype} of shape {shape}; "
-        "reshape or convert them"
+        f"{name}: expected pictures (n, height, width[, channels]) as uint8, uint16 or floats, "
+        f"token ids (n, length) as integers or series (n, length) as floats, got {dtype} of shape "
+        f"{shape}; reshape or convert them"
     )
 
 

@@ -70,6 +70,15 @@ def test_npz_shape_and_type_say_what_the_examples_are(
     same(dataset, "train", x[0], np.arange(30) % 3)
 
 
+def test_16_bit_pictures_of_an_archive_are_those_of_8(tmp_path):
+    scaled = []
+    for times, dtype in ((1, "uint8"), (257, "uint16"), (257, ">u2")):
+        x = [made.pictures(n, seed=n)[0].astype(dtype) * np.array(times, dtype) for n in (30, 9)]
+        dataset = prepared(made.npz(tmp_path / f"{dtype[1:]}.npz", x_train=x[0], x_test=x[1]))
+        scaled.append(everything(dataset, "train")[0] * np.float32(dataset.meta.input_scale))
+    assert np.abs(scaled[0] - scaled[1]).max() < 1e-6 and (scaled[1] == scaled[2]).all()
+
+
 def test_labels_in_a_column_are_labels(tmp_path):
     dataset = prepared(made.npz(tmp_path / "x.npz", y_train=(np.arange(30) % 3)[:, None]))
     assert dataset.splits["train"].targets().tolist() == (np.arange(30) % 3).tolist()
@@ -293,7 +302,7 @@ BAD = {
         lambda f: made.npz(
             f / "x.npz", x_train=np.zeros((30, 4, 4), int), x_test=np.zeros((9, 4, 4), int)
         ),
-        "uint8 or floats.*got int64 of shape",
+        "uint8, uint16 or floats.*got int64 of shape",
     ),
     "npz train and test differ": (
         lambda f: made.npz(f / "x.npz", x_test=np.zeros((9, 4, 4), np.uint8)),
