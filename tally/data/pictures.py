@@ -79,13 +79,18 @@ class _Survey:
             self.largest = max(self.largest, kind.largest)
         elif self.coloured is False and image.mode not in _GREY:
             laid, _ = on_background(image, self.background)
-            self.coloured = _has_colours(np.asarray(laid))
+            self.coloured = _has_colours(laid)
 
 
-def _has_colours(rgb: Array) -> bool:
-    """Whether red, green and blue are apart on more than COLOURED of (height, width, 3) bytes."""
-    apart = rgb.max(axis=-1) - rgb.min(axis=-1) > APART
-    return bool(apart.mean() > COLOURED)
+def _has_colours(laid: "Image") -> bool:
+    """Whether red, green and blue of more than COLOURED of its pixels are more than APART apart."""
+    from PIL import ImageChops
+
+    red, green, blue = laid.split()
+    most = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    least = ImageChops.darker(ImageChops.darker(red, green), blue)
+    counts = ImageChops.subtract(most, least).histogram()
+    return sum(counts[APART + 1 :]) > COLOURED * sum(counts)
 
 
 def decide(files: Iterable[Path], spec: Spec) -> tuple[Reading, list[str]]:
