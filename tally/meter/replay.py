@@ -78,13 +78,14 @@ def replay(timeline: Mapping[str, Any]) -> Replayed:
         SpecError: it is no timeline.
     """
     try:
-        return _Replay(timeline).run()
+        told = _Replay(timeline)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         said = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise SpecError(
             f"timeline: expected zero, price_usd_per_hour, until and events, got {said}; "
             "see tally/meter/replay.py for what each of them is"
         ) from error
+    return told.run()
 
 
 class _Replay:
@@ -94,6 +95,8 @@ class _Replay:
         self._zero = round(datetime.datetime.fromisoformat(timeline["zero"]).timestamp() * 1e6)
         self._usd_per_hour = float(timeline["price_usd_per_hour"])
         self._until, self._events = float(timeline["until"]), list(timeline["events"])
+        for event in self._events:
+            _require_event(event)
         self._known = Known()
         self._rows: dict[str, Usage] = {}
         self._lives: dict[str, Node] = {}
@@ -132,8 +135,6 @@ class _Replay:
             meta = event["object"]["metadata"]
             self._name(meta["uid"], meta["name"])
             self._known.see_pod(event["object"], at, gone=bool(event.get("gone")))
-        elif "see" in event:
-            raise ValueError(f'"see": {event["see"]!r}, which is neither pod nor node')
 
     def _name(self, uid: str, name: str) -> None:
         if uid in self._names:
@@ -162,6 +163,7 @@ class _Replay:
             price_region="",
             spot=False,
             price_usd_per_hour=self._usd_per_hour,
+            list_price_usd_per_hour=self._usd_per_hour,
             software_usd_per_hour=0.0,
             currency="USD",
             catalogue_version="timeline",
@@ -185,6 +187,20 @@ class _Replay:
             of = pod.phases.setdefault(phase, {"seconds": 0.0, "usd": 0.0})
             of["seconds"], of["usd"] = of["seconds"] + seconds, of["usd"] + float(usd)
         return dict(found)
+
+
+def _require_event(event: Mapping[str, Any]) -> None:
+    float(event["at"])
+    if "price" in event:
+        float(event["price"])
+        return
+    if event["see"] not in ("pod", "node"):
+        raise ValueError(f'"see": {event["see"]!r}, which is neither pod nor node')
+    wanted = ("uid", "name", *(("namespace",) if event["see"] == "pod" else ()))
+    for name in (*wanted, "creationTimestamp"):
+        event["object"]["metadata"][name]
+    if event["see"] == "pod":
+        event["object"]["spec"]["containers"]
 
 
 def _charges(shared: Shared) -> Iterator[tuple[str, str, float, Decimal]]:
