@@ -90,13 +90,9 @@ def trace_part(problem: Problem, padded_rows: int, over: Any) -> Callable[..., T
         number = context.replica_id_in_sync_group
         begin, weight = edges[number, 0], weights[number]
         rows = edges[number, 1] - begin
-        if static:  # known while tracing: on a TPU every shape is compiled
-            count = x.shape[0] // replicas if x.shape[0] % replicas == 0 else x.shape[0]
-            x_here, y_here = tf.nest.map_structure(
-                lambda t: tf.slice(t, _at(begin, t), [count, *t.shape[1:]]), (x, y)
-            )
-        else:
-            x_here, y_here = cut((x, y), begin, begin + rows)
+        x_here, y_here = (
+            _slice((x, y), begin, replicas) if static else cut((x, y), begin, begin + rows)
+        )
         raised = tf.where(tf.equal(number, 0), flags / weight, 0)
         point = Point(where[0], where[1] + begin, rows)
         # What layers keep is written into the scope, not into variables that devices share.
@@ -147,8 +143,16 @@ def trace_apply(problem: Problem, over: Any) -> Callable[[Tensor], Tensor]:
         return parts.concrete(put, [tf.TensorSpec((parts.layout(problem).size,), tf.float32)])
 
 
-def _at(begin: Tensor, tensor: Tensor) -> list[Any]:
-    return [begin, *([0] * (len(tensor.shape) - 1))]
+def _slice(examples: Any, begin: Tensor, replicas: int) -> Any:
+    """A replica's rows, whose number is known while tracing: on a TPU every shape is compiled."""
+    import tensorflow as tf
+
+    def part(array: Tensor) -> Tensor:
+        rows, *others = array.shape
+        count = rows // replicas if rows % replicas == 0 else rows
+        return tf.slice(array, [begin, *(0 for _ in others)], [count, *others])
+
+    return tf.nest.map_structure(part, examples)
 
 
 @contextlib.contextmanager
