@@ -30,6 +30,7 @@ import numpy as np
 from tally.data.format import Dataset, open_dataset, write
 from tally.data.mapped import Shard, Split
 from tally.data.packaged import digits
+from tally.learning.moment import StepPlan
 from tally.learning.tensorflow import environment
 from tally.models import registry
 from tally.spec import Spec
@@ -121,7 +122,7 @@ def tally(model: Any, dataset: Dataset, train: Split, seed: int) -> float:
     from tally.learning.standing import Place, Standing
     from tally.learning.tensorflow import loop
 
-    plan = loop.StepPlan(batch_size=BATCH, learning_rate=RATE, seed=seed)
+    plan = StepPlan(batch_size=BATCH, learning_rate=RATE, seed=seed)
     training = loop.prepare(model, dataset.meta, plan)
     kept = {name: v.numpy() for name, v in loop.variables(training).items()}
     loop.run(training, *train.gather(np.arange(16 * BATCH)), 0, 0)

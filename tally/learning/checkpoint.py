@@ -25,6 +25,7 @@ from tally.storage import CloudPath, Location, atomic_file
 SCHEMA = 3  # 2 knew no weight of the loss, 1 no batch that changes
 KEPT = 2
 STORE_SECONDS = 30.0  # for an object store to take a checkpoint; or to fail without giving a byte
+WEIGHTS = "weights.safetensors"  # of a finished training: those of the model alone
 _PATTERN = "checkpoint-*.safetensors"
 _PASSES = 3
 _PRUNE_SECONDS = 5.0

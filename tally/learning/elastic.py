@@ -18,7 +18,7 @@ from tally.learning.advance import Done, advanced, ended, finished, steps_done
 from tally.learning.position import Position
 from tally.learning.standing import Outside, Place, Standing
 from tally.learning.stepping import Alone, Together
-from tally.learning.tensorflow import loop
+from tally.learning.tensorflow import loop, optimiser
 from tally.tasks.task import Task
 
 PROGRESS_SECONDS = 0.1
@@ -155,7 +155,7 @@ def _require_finite(
 
 def diverged(what: str, config: WorkerConfig, training: loop.Training) -> RunError:
     """The one line for a training that left the finite numbers; `what` says where."""
-    rate = loop.rate_of(training.optimizer)
+    rate = optimiser.rate_of(training.optimizer)
     ours = rate == float(np.float32(config.learning_rate))
     where = f'SET="learning_rate={rate / 10:g}"' if ours else "in the optimizer of model()"
     return RunError(

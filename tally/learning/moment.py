@@ -8,6 +8,8 @@ import numpy as np
 from tally.data.format import Array
 from tally.learning import order
 
+NOISE_STEPS = 10  # of which one measures the gradients' noise: a quarter of a step's time
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepPlan:

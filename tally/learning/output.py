@@ -12,10 +12,9 @@ from tally.buckets import kept
 from tally.buckets.objects import download, reach, told
 from tally.errors import RunError
 from tally.learning import checkpoint
-from tally.learning.checkpoint import write_tensors
+from tally.learning.checkpoint import WEIGHTS, write_tensors
 from tally.learning.position import Position
 from tally.learning.tensorflow.loop import Training
-from tally.learning.tensorflow.predict import WEIGHTS
 from tally.storage import Location, atomic_file, disk, sync_folder
 
 SCHEMA = 1

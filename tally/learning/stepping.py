@@ -15,6 +15,7 @@ from tally.errors import RunError
 from tally.gang.collective import Collective
 from tally.gang.messages import WorkerConfig
 from tally.learning.advance import Done, steps_done, steps_left
+from tally.learning.moment import NOISE_STEPS, Moment, Total, rows
 from tally.learning.noise import GradientNoise, averaged
 from tally.learning.position import Position
 from tally.learning.standing import Outside, Place
@@ -33,11 +34,11 @@ class Alone:
     def __init__(self, config: WorkerConfig, training: loop.Training, outside: Outside) -> None:
         self._config, self._training, self._outside = config, training, outside
         self._steps = 1
-        self._unmeasured = loop.NOISE_STEPS  # since the noise was measured
+        self._unmeasured = NOISE_STEPS  # since the noise was measured
 
     def take(self, position: Position, split: Split, indices: Array) -> Done:
         """Compute some steps and apply them."""
-        if position.batch_size and self._unmeasured >= loop.NOISE_STEPS:
+        if position.batch_size and self._unmeasured >= NOISE_STEPS:
             self._unmeasured = 0
             return self._halves(position, split, indices)
         began = time.monotonic()
@@ -65,8 +66,8 @@ class Alone:
         ranks = 2 if training.plan.virtual_shards > 1 else 1
         vector: Any = 0
         for rank in range(ranks):
-            moment = loop.Moment(position.epoch, position.offset, examples, rank, ranks)
-            begin, end = loop.rows(training.plan, moment)
+            moment = Moment(position.epoch, position.offset, examples, rank, ranks)
+            begin, end = rows(training.plan, moment)
             x, y = split.gather(indices[position.offset + begin : position.offset + end])
             vector = vector + loop.compute(training, x, y, moment, np.zeros(2, "f4"), measured=True)
         sums = loop.totals(training, vector)
@@ -96,10 +97,10 @@ class Together:
         """Compute this rank's share, sum over all ranks, apply."""
         training, outside = self._training, self._outside
         examples = min(training.plan.batch_size, len(indices) - position.offset)
-        moment = loop.Moment(
+        moment = Moment(
             position.epoch, position.offset, examples, self._place.rank, self._place.world_size
         )
-        first, last = loop.rows(training.plan, moment)
+        first, last = rows(training.plan, moment)
         x, y = split.gather(indices[position.offset + first : position.offset + last])
         flags = np.array([outside.paused(), outside.stopping()], np.float32)
         part = loop.compute(training, x, y, moment, flags)
@@ -133,7 +134,7 @@ class Together:
 
 
 def _measured(
-    training: loop.Training, position: Position, examples: int, sums: loop.Total, squares: float
+    training: loop.Training, position: Position, examples: int, sums: Total, squares: float
 ) -> GradientNoise:
     """The noise after a step, if it was measured in it."""
     done = steps_done(position, examples, training.plan.batch_size)

@@ -197,9 +197,10 @@ def prepared(config: WorkerConfig, dataset: Any) -> tuple[Any, dict[str, float]]
 
 def _traced(config: WorkerConfig, dataset: Any, model: Any) -> Any:
     from tally.learning import batches
+    from tally.learning.moment import StepPlan
     from tally.learning.tensorflow import loop
 
-    plan = loop.StepPlan(
+    plan = StepPlan(
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         seed=config.seed,

@@ -45,7 +45,7 @@ def read_as_champion(spec: Spec, pipeline: str, meta: Meta) -> Spec:
 
 def champion_weights(pipeline: str, dataset_name: str) -> tuple[str, Version] | None:
     """Where the champion's weights are, to start from; None without a champion."""
-    from tally.learning.tensorflow.predict import WEIGHTS
+    from tally.learning.checkpoint import WEIGHTS
 
     registry, model = Registry(), model_name(pipeline, dataset_name)
     champion = registry.champion(model)

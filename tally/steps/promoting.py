@@ -15,7 +15,7 @@ from tally.errors import DataError, TallyError
 from tally.evaluation import drift
 from tally.evaluation.registry import Registry, Version, model_name
 from tally.evaluation.verdict import Limits, Verdict, decide
-from tally.learning.tensorflow.predict import WEIGHTS
+from tally.learning.checkpoint import WEIGHTS
 from tally.spec import Spec
 from tally.steps.measuring import Measured
 from tally.steps.step import Step

@@ -18,6 +18,7 @@ from tally.errors import SpecError
 from tally.gang.coordinator.events import Formed, Observation
 from tally.gang.messages import Finished, Message, Progress
 from tally.learning import advance, batches, checkpoint, elastic, order, stepping
+from tally.learning.moment import StepPlan
 from tally.learning.position import Position
 from tally.learning.standing import Place, Standing
 from tally.learning.tensorflow import environment, loop
@@ -98,7 +99,7 @@ def test_a_schedule_of_rates_cannot_follow_a_batch() -> None:
     model = registry.build("cnn", meta)
     rate = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
     model.compile(optimizer=keras.optimizers.SGD(rate), loss="sparse_categorical_crossentropy")
-    plan = loop.StepPlan(batch_size=32, learning_rate=0.1, seed=1, batches=SIZES)
+    plan = StepPlan(batch_size=32, learning_rate=0.1, seed=1, batches=SIZES)
     with pytest.raises(SpecError, match="constant learning rate"):
         loop.prepare(model, meta, plan)
 
@@ -143,7 +144,7 @@ def test_every_example_counts_once_an_epoch_whatever_the_batch(
     dataset = open_dataset(pictures(tmp_path / "set"))
     wanted = config(tmp_path, dataset.folder, epochs=4, largest_batch=128)
     keras.utils.set_random_seed(0)
-    plan = loop.StepPlan(batch_size=32, learning_rate=0.001, seed=3, batches=SIZES)
+    plan = StepPlan(batch_size=32, learning_rate=0.001, seed=3, batches=SIZES)
     training = loop.prepare(registry.build("cnn", dataset.meta), dataset.meta, plan)
     split, outside = Watched(dataset.splits["train"].shards), Paused()
     standing = Standing(Position())

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.exact
 TRAIN = """
 import contextlib, json, sys
 import numpy as np
+from tally.learning.moment import Moment, StepPlan, rows
 from tally.learning.tensorflow import environment
 keras = environment.load_keras()
 import tensorflow as tf
@@ -39,7 +40,7 @@ keras.utils.set_random_seed(3)
 over = several.strategy([f"CPU:{i}" for i in range(devices)]) if devices > 1 else None
 with over.scope() if over else contextlib.nullcontext():
     built = registry.build(model, meta)
-    plan = loop.StepPlan(batch_size=32, learning_rate=0.001, seed=3, max_workers=2)
+    plan = StepPlan(batch_size=32, learning_rate=0.001, seed=3, max_workers=2)
     training = loop.prepare(built, meta, plan)
     loop.warm(training)
 if ranks == 1:
@@ -48,8 +49,8 @@ else:
     for offset in range(0, len(x), 32):
         total = 0
         for rank in range(ranks):
-            moment = loop.Moment(0, offset, 32, rank, ranks)
-            first, last = loop.rows(plan, moment)
+            moment = Moment(0, offset, 32, rank, ranks)
+            first, last = rows(plan, moment)
             here = slice(offset + first, offset + last)
             part = loop.compute(training, x[here], y[here], moment, np.zeros(2, "f4"))
             total = total + np.asarray(part)

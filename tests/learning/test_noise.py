@@ -9,6 +9,7 @@ import pytest
 from helpers.learning.made_training import pictures
 from tally.data.format import open_dataset
 from tally.learning import noise, order
+from tally.learning.moment import Moment, StepPlan, rows
 from tally.learning.tensorflow import environment, loop
 from tally.models import registry
 
@@ -45,16 +46,16 @@ def test_a_steps_parts_bring_their_norms_along(adam: bool, tmp_path: Path) -> No
     model = registry.build("cnn", dataset.meta)
     if not adam:
         model.compile(optimizer=keras.optimizers.SGD(0.01), loss="sparse_categorical_crossentropy")
-    plan = loop.StepPlan(batch_size=32, learning_rate=0.001, seed=3, max_workers=3)
+    plan = StepPlan(batch_size=32, learning_rate=0.001, seed=3, max_workers=3)
     training = loop.prepare(model, dataset.meta, plan)
-    rows = order.epoch_order(3, 0, len(dataset.splits["train"]))
+    indices = order.epoch_order(3, 0, len(dataset.splits["train"]))
     for step in range(21):
-        here = rows[step * 32 : step * 32 + 32]
+        here = indices[step * 32 : step * 32 + 32]
         parts, squares, sizes = [], [], []
         scale = divisor(training)
         for rank in range(3):
-            moment = loop.Moment(0, step * 32, 32, rank, 3)
-            first, last = loop.rows(plan, moment)
+            moment = Moment(0, step * 32, 32, rank, 3)
+            first, last = rows(plan, moment)
             x, y = dataset.splits["train"].gather(here[first:last])
             parts.append(loop.compute(training, x, y, moment, np.zeros(2, "f4")).numpy())
             gradient = parts[-1][: scale.size] * (32 / (last - first)) / scale

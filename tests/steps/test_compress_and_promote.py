@@ -21,7 +21,7 @@ from pathlib import Path
 from tally.data.format import open_dataset
 from tally.models import registry
 from tally.learning.checkpoint import write_tensors
-from tally.learning.tensorflow.predict import WEIGHTS
+from tally.learning.checkpoint import WEIGHTS
 
 model = registry.build("lstm", open_dataset(Path(sys.argv[1])).meta)
 tensors = {f"{i:04d}": v.numpy() for i, v in enumerate(model.variables)}

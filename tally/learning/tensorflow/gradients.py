@@ -128,6 +128,18 @@ def examples_signature(meta: Meta) -> list[Any]:
     return [tf.TensorSpec((None, *meta.input_shape), meta.input_dtype), target]
 
 
+def nothing(problem: Problem, examples: int) -> Any:
+    """Targets of zeros, of a row each where they are ragged, which its mask leaves out."""
+    import tensorflow as tf
+
+    return tf.nest.map_structure(
+        lambda each: np.zeros(
+            (examples, *(1 if size is None else size for size in each.shape)), each.dtype
+        ),
+        batched(problem.task.target(problem.meta.facts)),
+    )
+
+
 def cut(examples: Any, begin: Any, end: Any) -> Any:
     """Rows of x, of a target, or of both, however many arrays they are."""
     import tensorflow as tf

@@ -13,18 +13,20 @@ import numpy as np
 from tally.data.format import Array, Meta
 from tally.errors import SpecError
 from tally.learning import batches, order
-from tally.learning.moment import Moment as Moment
-from tally.learning.moment import StepPlan as StepPlan
-from tally.learning.moment import Total as Total
-from tally.learning.moment import largest_share
-from tally.learning.moment import rows as rows
-from tally.learning.tensorflow import alone, devices, gradients, lstm_kernel, parts, randomness
+from tally.learning.moment import NOISE_STEPS, Moment, StepPlan, Total, largest_share, rows
+from tally.learning.tensorflow import (
+    alone,
+    devices,
+    gradients,
+    lstm_kernel,
+    optimiser,
+    parts,
+    randomness,
+)
 from tally.learning.tensorflow.gradients import Problem
 from tally.tasks import registry
-from tally.tasks.targets import batched
 
 Tensor = Any
-NOISE_STEPS = 10  # of which one measures the gradients' noise: a quarter of a step's time
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def prepare(model: Any, meta: Meta, plan: StepPlan) -> Training:
     randomness.generator_for_all()
     loss = registry.named(meta.task).loss(meta.facts, model.loss if compiled else None)
     problem = Problem(model, optimizer, loss, meta, plan.seed)
-    rate = _constant_rate(optimizer)
+    rate = optimiser.constant_rate(optimizer)
     training = Training(model, optimizer, plan, problem, devices.current(), base_rate=rate)
     if plan.batches and rate is None:
         raise SpecError(
@@ -100,7 +102,7 @@ def use_rate(training: Training, noise_scale_examples: float, base_batch: int) -
     factor = batches.rate_factor(
         "adascale" if sgd else "root", noise_scale_examples, base_batch, training.plan.batch_size
     )
-    if rate_of(training.optimizer) != np.float32(training.base_rate * factor):
+    if optimiser.rate_of(training.optimizer) != np.float32(training.base_rate * factor):
         training.optimizer.learning_rate = training.base_rate * factor
 
 
@@ -206,7 +208,7 @@ def _warm_batch(training: Training, met: set[int]) -> None:
     """Every shape of one global batch; `met` are those that were met before."""
     plan, meta = training.plan, training.problem.meta
     x = np.zeros((plan.batch_size, *meta.input_shape), meta.input_dtype)
-    y = nothing(training.problem, plan.batch_size)
+    y = gradients.nothing(training.problem, plan.batch_size)
     if not plan.deterministic:
         run(training, x, y, 0, 0)
     halves = 2 if plan.batches and plan.virtual_shards > 1 else 1  # as a lone worker measures noise
@@ -221,18 +223,6 @@ def _warm_batch(training: Training, met: set[int]) -> None:
             x_here, y_here = gradients.cut((x, y), first, last)
             vector = compute(training, x_here, y_here, moment, np.zeros(2, "f4"))
             apply(training, vector.sum(0) if plan.deterministic else vector)
-
-
-def nothing(problem: Problem, examples: int) -> Any:
-    """Targets of zeros, of a row each where they are ragged, which its mask leaves out."""
-    import tensorflow as tf
-
-    return tf.nest.map_structure(
-        lambda each: np.zeros(
-            (examples, *(1 if size is None else size for size in each.shape)), each.dtype
-        ),
-        batched(problem.task.target(problem.meta.facts)),
-    )
 
 
 def variables(training: Training) -> dict[str, Any]:
@@ -259,22 +249,6 @@ def assign(targets: dict[str, Any], tensors: dict[str, Array], where: str) -> No
         )
     for name, variable in targets.items():
         variable.assign(tensors[name])
-
-
-def _constant_rate(optimizer: Any) -> float | None:
-    """The learning rate, where no schedule says it."""
-    import keras
-
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    scheduled = isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
-    return None if scheduled else rate_of(inner)
-
-
-def rate_of(optimizer: Any) -> float:
-    """The optimizer's learning rate now, its variable mirrored over several devices or not."""
-    import tensorflow as tf
-
-    return float(tf.convert_to_tensor(optimizer.learning_rate))
 
 
 def _traced(

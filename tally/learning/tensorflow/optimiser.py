@@ -44,6 +44,22 @@ def preconditioned(optimizer: Any, variables: Sequence[Any], gradient: Tensor) -
     return gradient / (tf.sqrt(unbiased) + inner.epsilon)
 
 
+def constant_rate(optimizer: Any) -> float | None:
+    """The learning rate, where no schedule says it."""
+    import keras
+
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    scheduled = isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+    return None if scheduled else rate_of(inner)
+
+
+def rate_of(optimizer: Any) -> float:
+    """The optimizer's learning rate now, its variable mirrored over several devices or not."""
+    import tensorflow as tf
+
+    return float(tf.convert_to_tensor(optimizer.learning_rate))
+
+
 def _is_plain_adam(optimizer: Any, variables: Sequence[Any]) -> bool:
     import keras
 

@@ -7,15 +7,13 @@ import numpy as np
 
 from tally.data.format import Array, Meta, Split
 from tally.errors import DataError
-from tally.learning.checkpoint import read_tensors
+from tally.learning.checkpoint import WEIGHTS, read_tensors
 from tally.learning.tensorflow import environment
 from tally.models import registry as models
 from tally.tasks import registry
 
 if TYPE_CHECKING:
     import keras
-
-WEIGHTS = "weights.safetensors"
 
 
 def load(model: str, meta: Meta, model_folder: Path) -> "keras.Model":

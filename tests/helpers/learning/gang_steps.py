@@ -7,6 +7,7 @@ import numpy as np
 
 from tally.data.format import Array, Meta
 from tally.learning import order
+from tally.learning.moment import Moment, StepPlan, Total, rows
 from tally.learning.tensorflow import environment, loop
 from tally.models import registry
 
@@ -67,9 +68,9 @@ def _whole_batch_layers() -> list[Any]:
 MADE = {"random": _random_layers, "batch": _whole_batch_layers}
 
 
-def plan(**changes: Any) -> loop.StepPlan:
+def plan(**changes: Any) -> StepPlan:
     values = {"batch_size": BATCH, "learning_rate": 0.001, "seed": SEED, "max_workers": 4}
-    return loop.StepPlan(**{**values, **changes})
+    return StepPlan(**{**values, **changes})
 
 
 def prepared(name: str, over: Any = None, **changes: Any) -> loop.Training:
@@ -81,7 +82,7 @@ def prepared(name: str, over: Any = None, **changes: Any) -> loop.Training:
     return loop.prepare(built(name), PICTURES, plan(**changes))
 
 
-def step(training: loop.Training, epoch: int, offset: int, world_size: int) -> loop.Total:
+def step(training: loop.Training, epoch: int, offset: int, world_size: int) -> Total:
     """One step of a whole gang; the examples are those of the epoch's order."""
     return step_of(
         training, X, Y, order.epoch_order(SEED, epoch, len(X)), epoch, offset, world_size
@@ -90,12 +91,12 @@ def step(training: loop.Training, epoch: int, offset: int, world_size: int) -> l
 
 def step_of(
     training: loop.Training, x: Array, y: Array, indices: Array, epoch: int, offset: int, size: int
-) -> loop.Total:
+) -> Total:
     examples = min(training.plan.batch_size, len(x) - offset)
     found = []
     for rank in range(size):
-        moment = loop.Moment(epoch, offset, examples, rank, size)
-        first, last = loop.rows(training.plan, moment)
+        moment = Moment(epoch, offset, examples, rank, size)
+        first, last = rows(training.plan, moment)
         here = indices[offset + first : offset + last]
         flags = np.array([rank == size - 1, rank], np.float32)
         found.append(np.asarray(loop.compute(training, x[here], y[here], moment, flags)))

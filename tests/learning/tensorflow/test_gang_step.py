@@ -23,6 +23,7 @@ from helpers.learning.gang_steps import (
 )  # fmt: skip
 from tally.data.format import Meta
 from tally.learning import order
+from tally.learning.moment import Moment, rows
 from tally.learning.tensorflow import environment, loop
 
 pytestmark = pytest.mark.exact
@@ -107,8 +108,8 @@ def test_computing_a_part_or_warming_up_changes_no_variable(name: str, determini
     training = prepared(name, deterministic=deterministic)
     step(training, 0, 0, 2)
     before = {k: v.tobytes() for k, v in values(training).items()}
-    moment = loop.Moment(0, 32, 32, 1, 3)
-    first, last = loop.rows(training.plan, moment)
+    moment = Moment(0, 32, 32, 1, 3)
+    first, last = rows(training.plan, moment)
     part = (X[first:last], Y[first:last], moment, np.zeros(2, np.float32))
     once, again = (np.array(loop.compute(training, *part)) for _ in range(2))
     assert once.tobytes() == again.tobytes(), "an abandoned step is computed again"
@@ -234,7 +235,7 @@ def user_model(case: str) -> tuple[Any, Meta, Any]:
 def test_a_loss_that_is_not_finite_is_seen_before_it_is_applied() -> None:
     training = prepared("cnn")
     training.model.layers[-1].kernel.assign(np.full((128, 3), np.nan, np.float32))
-    moment = loop.Moment(0, 0, 32, 0, 1)
+    moment = Moment(0, 0, 32, 0, 1)
     vector = loop.compute(training, X[:32], Y[:32], moment, np.zeros(2, np.float32))
     assert np.isnan(loop.totals(training, vector).loss_sum)
     assert int(training.optimizer.iterations) == 0

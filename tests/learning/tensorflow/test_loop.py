@@ -16,6 +16,7 @@ from tally.errors import DataError, RunError, SpecError
 from tally.gang.coordinator.events import Observation
 from tally.gang.messages import EpochEnd, Message, Saved
 from tally.learning import elastic, order, output, stepping
+from tally.learning.moment import StepPlan
 from tally.learning.position import Position
 from tally.learning.saving import Saver
 from tally.learning.standing import Place, Standing
@@ -38,8 +39,8 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return dataset, training, values(training)
 
 
-def plan(batch_size: int, learning_rate: float = 0.001) -> loop.StepPlan:
-    return loop.StepPlan(batch_size=batch_size, learning_rate=learning_rate, seed=7)
+def plan(batch_size: int, learning_rate: float = 0.001) -> StepPlan:
+    return StepPlan(batch_size=batch_size, learning_rate=learning_rate, seed=7)
 
 
 def values(training: loop.Training) -> dict[str, Array]:

@@ -13,6 +13,7 @@ from tally.data.format import Dataset, open_dataset
 from tally.gang.messages import EpochEnd
 from tally.learning import elastic, order
 from tally.learning.checkpoint import Position
+from tally.learning.moment import Moment, StepPlan, rows
 from tally.learning.saving import Saver
 from tally.learning.tensorflow import environment, loop
 from tally.tasks import registry
@@ -45,7 +46,7 @@ def prepared(dataset: Dataset, **changes: Any) -> loop.Training:
     layers = [keras.layers.Flatten(), keras.layers.Dense(16, "relu"), keras.layers.Dense(units)]
     model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
     made = {"batch_size": BATCH, "learning_rate": 0.001, "seed": SEED, "max_workers": 3}
-    return loop.prepare(model, dataset.meta, loop.StepPlan(**{**made, **changes}))
+    return loop.prepare(model, dataset.meta, StepPlan(**{**made, **changes}))
 
 
 def alone(training: loop.Training, dataset: Dataset, steps: int) -> list[float]:
@@ -66,8 +67,8 @@ def together(training: loop.Training, dataset: Dataset, size: int, steps: int) -
         indices, examples = order.epoch_order(SEED, epoch, EXAMPLES), min(BATCH, EXAMPLES - offset)
         found: list[Any] = []
         for rank in range(size):
-            moment = loop.Moment(epoch, offset, examples, rank, size)
-            first, last = loop.rows(training.plan, moment)
+            moment = Moment(epoch, offset, examples, rank, size)
+            first, last = rows(training.plan, moment)
             x, y = train.gather(indices[offset + first : offset + last])
             part = np.asarray(loop.compute(training, x, y, moment, np.zeros(2, np.float32)))
             found += list(part) if training.plan.deterministic else [part]
