@@ -65,8 +65,8 @@ def in_process(engine: str, config: WorkerConfig) -> tuple[Any, Any]:
 
         collective = MultiWorker(timeout_seconds=config.silent_seconds)
     from tally.gang.mesh.mesh import Mesh
+    from tally.learning.framework import prepared
     from tally.learning.generations import Life
-    from tally.learning.worker import prepared
 
     dataset = open_dataset(Path(config.dataset))
     training, _ = prepared(config, dataset)

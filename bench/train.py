@@ -120,13 +120,13 @@ def tally(model: Any, dataset: Dataset, train: Split, seed: int) -> float:
     from tally.learning.position import Position
     from tally.learning.saving import Saver
     from tally.learning.standing import Place, Standing
-    from tally.learning.tensorflow import loop
+    from tally.learning.tensorflow import backend
 
     plan = StepPlan(batch_size=BATCH, learning_rate=RATE, seed=seed)
-    training = loop.prepare(model, dataset.meta, plan)
-    kept = {name: v.numpy() for name, v in loop.variables(training).items()}
-    loop.run(training, *train.gather(np.arange(16 * BATCH)), 0, 0)
-    loop.assign(loop.variables(training), kept, "bench")
+    training = backend.prepare(model, dataset.meta, plan)
+    kept = training.variables()
+    training.run(*train.gather(np.arange(16 * BATCH)), 0, 0)
+    training.assign(kept, "bench")
     with tempfile.TemporaryDirectory() as folder:
         config = WorkerConfig(
             dataset="", dataset_fingerprint="", model=model.name, epochs=1, batch_size=BATCH,

@@ -26,7 +26,7 @@ from tally.learning.tensorflow import environment
 PRELOADED = (
     "tensorflow.python.distribute.collective_all_reduce_strategy",
     "tally.models.registry",
-    "tally.learning.tensorflow.loop",
+    "tally.learning.tensorflow.backend",
     "tally.learning.checkpoint",
 )
 

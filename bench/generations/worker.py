@@ -23,7 +23,7 @@ from tally.gang.coordinator.events import End, Generation, Observation
 from tally.gang.messages import WorkerConfig
 
 BODY = "bench.generations.worker:body"
-PRELOAD = ("tally.learning.elastic", "tally.learning.worker", "bench.generations.worker")
+PRELOAD = ("tally.learning.elastic", "tally.learning.framework", "bench.generations.worker")
 WARM_SECONDS = 120.0
 LOOK_SECONDS = 0.002
 
@@ -90,9 +90,9 @@ def body(engine: Collective, arguments: Mapping[str, Any], shared: Any, told: An
     """A child: builds and warms, then serves generations."""
     from tally.data.format import open_dataset
     from tally.learning import advance, elastic, state
+    from tally.learning.framework import prepared
     from tally.learning.position import Position
     from tally.learning.standing import Place, Standing
-    from tally.learning.worker import prepared
 
     config = WorkerConfig.from_json(arguments["config"])
     dataset = open_dataset(Path(config.dataset))

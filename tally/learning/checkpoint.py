@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tally.buckets import kept
 from tally.data.format import Array
 from tally.errors import RunError, SpecError, check_schema
@@ -40,7 +38,7 @@ class Checkpoint:
         spec: what the weights belong to: dataset (its fingerprint), model, batch_size, seed.
         position: where it stands.
         saved_at_microseconds: on the run's clock.
-        tensors: all variables of model and optimiser, by name.
+        tensors: all variables of model and optimiser, by name; C-ordered.
     """
 
     spec: Mapping[str, str | int]
@@ -124,6 +122,11 @@ def require_same(checkpoint: Checkpoint, spec: Mapping[str, str | int], folder: 
 def write_tensors(path: Path, tensors: Mapping[str, Array], state: Mapping[str, Any]) -> None:
     """Write tensors and a JSON state as safetensors with a checksum, whole or not at all.
 
+    Args:
+        path: of the file.
+        tensors: C-ordered arrays by name.
+        state: kept beside them.
+
     Raises:
         RunError: the disk is full.
     """
@@ -135,8 +138,8 @@ def _packed(tensors: Mapping[str, Array], state: Mapping[str, Any]) -> bytes:
     import safetensors.numpy
 
     text = json.dumps(dict(state), sort_keys=True)
-    plain = {name: np.asarray(value, order="C") for name, value in tensors.items()}
-    packed: bytes = safetensors.numpy.save(plain, {"state": text, "sha256": _digest(text, plain)})
+    marks = {"state": text, "sha256": _digest(text, tensors)}
+    packed: bytes = safetensors.numpy.save(dict(tensors), marks)
     return packed
 
 

@@ -15,10 +15,10 @@ from tally.gang.coordinator.events import Observation
 from tally.gang.messages import Progress, WorkerConfig
 from tally.learning import order
 from tally.learning.advance import Done, advanced, ended, finished, steps_done
+from tally.learning.backend import Backend
 from tally.learning.position import Position
 from tally.learning.standing import Outside, Place, Standing
 from tally.learning.stepping import Alone, Together
-from tally.learning.tensorflow import loop, optimiser
 from tally.tasks.task import Task
 
 PROGRESS_SECONDS = 0.1
@@ -26,7 +26,7 @@ PROGRESS_SECONDS = 0.1
 
 def train(
     config: WorkerConfig,
-    training: loop.Training,
+    training: Backend,
     split: Split,
     standing: Standing,
     place: Place,
@@ -65,7 +65,7 @@ class _Course:
     def __init__(
         self,
         config: WorkerConfig,
-        training: loop.Training,
+        training: Backend,
         split: Split,
         standing: Standing,
         place: Place,
@@ -75,7 +75,7 @@ class _Course:
         self._config, self._training, self._split = config, training, split
         self._standing, self._place, self._outside = standing, place, outside
         self._examples = len(split)
-        self._task = training.problem.task
+        self._task = training.task
         self._steps = (
             Together(config, training, place, collective, outside)
             if collective
@@ -95,7 +95,7 @@ class _Course:
             self._indices = order.epoch_order(config.seed, position.epoch, self._examples)
         began = time.monotonic()
         if position.batch_size:
-            loop.use_rate(training, position.noise.scale_examples, config.batch_size)
+            training.use_rate(position.noise.scale_examples, config.batch_size)
         done = self._steps.take(position, self._split, self._indices)
         _require_finite(done.sums[:, 0], position, config, training, self._examples)
         now = time.monotonic()
@@ -144,7 +144,7 @@ def _require_finite(
     losses: Array,
     position: Position,
     config: WorkerConfig,
-    training: loop.Training,
+    training: Backend,
     examples: int,
 ) -> None:
     if not np.isfinite(losses[-1]):
@@ -153,9 +153,9 @@ def _require_finite(
         raise diverged(f"loss, got {losses[-1]} {step}", config, training)
 
 
-def diverged(what: str, config: WorkerConfig, training: loop.Training) -> RunError:
+def diverged(what: str, config: WorkerConfig, training: Backend) -> RunError:
     """The one line for a training that left the finite numbers; `what` says where."""
-    rate = optimiser.rate_of(training.optimizer)
+    rate = training.rate
     ours = rate == float(np.float32(config.learning_rate))
     where = f'SET="learning_rate={rate / 10:g}"' if ours else "in the optimizer of model()"
     return RunError(

@@ -12,10 +12,10 @@ from tally.gang.coordinator.client import Member
 from tally.gang.coordinator.events import End, Generation, Observation
 from tally.gang.messages import Finished, Message, Note, Started, Stopped, WorkerConfig
 from tally.learning import advance, checkpoint, elastic, output, state, warm
+from tally.learning.backend import Backend
 from tally.learning.position import Position
 from tally.learning.saving import Saver
 from tally.learning.standing import Place, Standing
-from tally.learning.tensorflow import loop
 
 COORDINATOR_LOST = 75  # on Kubernetes it fails the Job: nobody restarts an orphan
 ENDS = {"dismissed": 0, "finished": 0, "dropped": 76, "refused": 2}
@@ -28,7 +28,7 @@ class Life:
     def __init__(
         self,
         config: WorkerConfig,
-        training: loop.Training,
+        training: Backend,
         split: Split,
         member: Member,
         stopping: threading.Event,
@@ -127,10 +127,10 @@ class Life:
         found = checkpoint.latest(folder, lambda line: self.tell(Note(line)))
         if found:
             checkpoint.require_same(found, self._spec, folder)
-            loop.assign(loop.variables(self._training), dict(found.tensors), str(folder))
+            self._training.assign(found.tensors, str(folder))
             self._standing.position = found.position
         elif self._config.start_weights:
-            warm.start(self._training.model, storage.location(self._config.start_weights))
+            warm.start(self._training, storage.location(self._config.start_weights))
         position = self._standing.position
         if not self._done:
             at = found.saved_at_microseconds if found else None
@@ -146,7 +146,7 @@ class Life:
             position = self._standing.position
             size = order.batch_size or position.batch_size or self._config.batch_size
             self._standing.position = replace(position, batch_size=size)
-            training = loop.sized(training, size)
+            training = training.sized(size)
         elastic.train(self._config, training, self._split, self._standing, place, used, self)
 
     def _finish(self, order: Generation) -> None:

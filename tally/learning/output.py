@@ -12,9 +12,9 @@ from tally.buckets import kept
 from tally.buckets.objects import download, reach, told
 from tally.errors import RunError
 from tally.learning import checkpoint
+from tally.learning.backend import Backend
 from tally.learning.checkpoint import WEIGHTS, write_tensors
 from tally.learning.position import Position
-from tally.learning.tensorflow.loop import Training
 from tally.storage import Location, atomic_file, disk, sync_folder
 
 SCHEMA = 1
@@ -22,7 +22,7 @@ FILES = (WEIGHTS, "model.keras", "training.json")
 
 
 def write(
-    folder: Location, training: Training, position: Position, say: Callable[[str], None]
+    folder: Location, training: Backend, position: Position, say: Callable[[str], None]
 ) -> None:
     """Write weights.safetensors, model.keras and, last, training.json; each whole or not at all.
 
@@ -62,11 +62,9 @@ def bring(folder: Location, to: Path) -> None:
                 download(objects, entry, to / entry.name.rpartition("/")[2])
 
 
-def _write(
-    folder: Path, training: Training, position: Position, say: Callable[[str], None]
-) -> None:
-    model = training.model
-    tensors = {f"{i:04d}.{v.name}": v.numpy() for i, v in enumerate(model.variables)}
+def _write(folder: Path, training: Backend, position: Position, say: Callable[[str], None]) -> None:
+    prefix = "model/"
+    tensors = {n.removeprefix(prefix): v for n, v in training.variables(prefix).items()}
     write_tensors(folder / WEIGHTS, tensors, {"schema": SCHEMA})
     _write_keras(folder / FILES[1], training, say)
     last = position.history[-1]
@@ -77,25 +75,24 @@ def _write(
         "seconds": position.seconds,
         "loss": last.loss,
         **last.figures,
-        "parameters": int(model.count_params()),
+        "parameters": training.parameters,
         "history": [epoch.as_json() for epoch in position.history],
     }
     with atomic_file(folder / FILES[2]) as file:
         file.write(json.dumps(summary, indent=1).encode())
 
 
-def _write_keras(path: Path, training: Training, say: Callable[[str], None]) -> None:
+def _write_keras(path: Path, training: Backend, say: Callable[[str], None]) -> None:
     # Keras wants it to end in .keras
     temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
         with disk(path):
-            training.model.save(temporary)
+            training.save(temporary)
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
             sync_folder(path.parent)
-    except (TypeError, ValueError, NotImplementedError) as error:
-        words = " ".join(str(error).split())[:200]
-        say(f"{path.name}: expected a model that Keras can save, got {words}; it was left out")
+    except ValueError as error:
+        say(f"{path.name}: expected a model that Keras can save, got {error}; it was left out")
     finally:
         temporary.unlink(missing_ok=True)

@@ -8,9 +8,9 @@ import numpy as np
 from tally import clock, storage
 from tally.gang.messages import Message, Saved, WorkerConfig
 from tally.learning import checkpoint, elastic
+from tally.learning.backend import Backend
 from tally.learning.checkpoint import Checkpoint
 from tally.learning.position import Position
-from tally.learning.tensorflow import loop
 
 
 class Saver:
@@ -19,7 +19,7 @@ class Saver:
     def __init__(
         self,
         config: WorkerConfig,
-        training: loop.Training,
+        training: Backend,
         spec: dict[str, str | int],
         tell: Callable[[Message], None],
     ) -> None:
@@ -37,7 +37,7 @@ class Saver:
         """
         self.wait()
         at = clock.now_microseconds()
-        tensors = {name: v.numpy() for name, v in loop.variables(self._training).items()}
+        tensors = self._training.variables()
         for name, value in tensors.items():
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 where = f"in {name} (epoch {position.epoch + 1}, example {position.offset})"

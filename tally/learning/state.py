@@ -4,22 +4,21 @@ import hashlib
 import json
 from pathlib import Path
 
-import numpy as np
 import safetensors.numpy
 
 from tally.gang.messages import WorkerConfig
+from tally.learning.backend import Backend
 from tally.learning.position import Position
-from tally.learning.tensorflow import loop
 from tally.userfile import is_user_file
 
 
-def pack(training: loop.Training, position: Position) -> bytes:
+def pack(training: Backend, position: Position) -> bytes:
     """All variables and the position, as safetensors."""
-    tensors = {name: np.asarray(v.numpy()) for name, v in loop.variables(training).items()}
-    return safetensors.numpy.save(tensors, {"position": json.dumps(position.as_json())})
+    where = {"position": json.dumps(position.as_json())}
+    return safetensors.numpy.save(training.variables(), where)
 
 
-def unpack(training: loop.Training, data: bytes) -> Position:
+def unpack(training: Backend, data: bytes) -> Position:
     """Set all variables from `pack`'s bytes; the position they stand at.
 
     Raises:
@@ -27,7 +26,7 @@ def unpack(training: loop.Training, data: bytes) -> Position:
     """
     length = int.from_bytes(data[:8], "little")
     facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["position"])
-    loop.assign(loop.variables(training), safetensors.numpy.load(data), "the gang's state")
+    training.assign(safetensors.numpy.load(data), "the gang's state")
     return Position.from_json(facts)
 
 

@@ -15,11 +15,11 @@ from tally.errors import RunError
 from tally.gang.collective import Collective
 from tally.gang.messages import WorkerConfig
 from tally.learning.advance import Done, steps_done, steps_left
+from tally.learning.backend import Backend
 from tally.learning.moment import NOISE_STEPS, Moment, Total, rows
 from tally.learning.noise import GradientNoise, averaged
 from tally.learning.position import Position
 from tally.learning.standing import Outside, Place
-from tally.learning.tensorflow import loop
 from tally.tasks.targets import size_bytes
 
 CALL_SECONDS = 0.15  # a call should last so long: a bar moves, a stop is heard, overhead is small
@@ -31,7 +31,7 @@ ADAM_STEPS = 5  # before what Adam divides by means anything
 class Alone:
     """A lone worker's steps, as many in a call as take a while; of late one tells their noise."""
 
-    def __init__(self, config: WorkerConfig, training: loop.Training, outside: Outside) -> None:
+    def __init__(self, config: WorkerConfig, training: Backend, outside: Outside) -> None:
         self._config, self._training, self._outside = config, training, outside
         self._steps = 1
         self._unmeasured = NOISE_STEPS  # since the noise was measured
@@ -55,7 +55,7 @@ class Alone:
         training, outside = self._training, self._outside
         here = indices[position.offset : position.offset + steps * training.plan.batch_size]
         x, y = split.gather(here)
-        sums = loop.run(training, x, y, position.epoch, position.offset)
+        sums = training.run(x, y, position.epoch, position.offset)
         flags = outside.paused(), outside.stopping()
         return Done(sums, len(here), len(here), *flags), x.nbytes + size_bytes(y)
 
@@ -69,11 +69,11 @@ class Alone:
             moment = Moment(position.epoch, position.offset, examples, rank, ranks)
             begin, end = rows(training.plan, moment)
             x, y = split.gather(indices[position.offset + begin : position.offset + end])
-            vector = vector + loop.compute(training, x, y, moment, np.zeros(2, "f4"), measured=True)
-        sums = loop.totals(training, vector)
+            vector = vector + training.share(x, y, moment, np.zeros(2, "f4"), measured=True)
+        sums = training.totals(vector)
         noise = position.noise
         if np.isfinite(sums.loss_sum):
-            noise = _measured(training, position, len(indices), sums, loop.apply(training, vector))
+            noise = _measured(training, position, len(indices), sums, training.apply(vector))
         flags = outside.paused(), outside.stopping()
         return Done(sums.row, examples, examples, *flags, noise=noise)
 
@@ -84,7 +84,7 @@ class Together:
     def __init__(
         self,
         config: WorkerConfig,
-        training: loop.Training,
+        training: Backend,
         place: Place,
         collective: Collective,
         outside: Outside,
@@ -103,14 +103,14 @@ class Together:
         first, last = rows(training.plan, moment)
         x, y = split.gather(indices[position.offset + first : position.offset + last])
         flags = np.array([outside.paused(), outside.stopping()], np.float32)
-        part = loop.compute(training, x, y, moment, flags)
+        part = training.share(x, y, moment, flags)
         began = time.monotonic()
         if self._config.deterministic:
             total = self._collective.fold(part)
         else:
             total = self._collective.all_reduce(part)
         sync_seconds = time.monotonic() - began
-        sums = loop.totals(training, total)
+        sums = training.totals(total)
         if sums.examples != examples:
             raise RunError(
                 f"train: expected the gang to count {examples} examples in a step, got "
@@ -118,7 +118,7 @@ class Together:
             )
         noise = position.noise
         if np.isfinite(sums.loss_sum):
-            squares = loop.apply(training, total)
+            squares = training.apply(total)
             noise = _measured(training, position, len(indices), sums, squares)
         self._syncs.append(sync_seconds)
         return Done(
@@ -134,7 +134,7 @@ class Together:
 
 
 def _measured(
-    training: loop.Training, position: Position, examples: int, sums: Total, squares: float
+    training: Backend, position: Position, examples: int, sums: Total, squares: float
 ) -> GradientNoise:
     """The noise after a step, if it was measured in it."""
     done = steps_done(position, examples, training.plan.batch_size)

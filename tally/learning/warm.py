@@ -2,19 +2,18 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from tally.buckets import kept
 from tally.errors import DataError
-from tally.learning.tensorflow.predict import assign
+from tally.learning.backend import Backend
 from tally.storage import Location
 
 
-def start(model: Any, weights: Location) -> None:
+def start(training: Backend, weights: Location) -> None:
     """Give a model the weights of a file.
 
     Args:
-        model: changed in place.
+        training: its model is changed in place.
         weights: a weights.safetensors, here or in a bucket.
 
     Raises:
@@ -22,7 +21,7 @@ def start(model: Any, weights: Location) -> None:
         RunError: the store does not answer.
     """
     if isinstance(weights, Path):
-        assign(model, weights)
+        training.start_from(weights)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / weights.name
@@ -30,4 +29,4 @@ def start(model: Any, weights: Location) -> None:
             raise DataError(
                 f'{weights}: expected the champion\'s weights, got none; pass SET="start=fresh"'
             )
-        assign(model, path)
+        training.start_from(path)

@@ -15,7 +15,6 @@ takes 0 for a worker that is done and needs no successor. It ends by itself when
 gone, after a checkpoint: with 75, which says so to Kubernetes.
 """
 
-import contextlib
 import os
 import signal
 import sys
@@ -32,13 +31,12 @@ _BEGAN = time.monotonic()
 
 from tally import lifeline, userfile  # noqa: E402
 from tally.data.format import open_dataset  # noqa: E402
-from tally.errors import RunError, SpecError, TallyError  # noqa: E402
-from tally.gang.collective import Collective  # noqa: E402
+from tally.errors import RunError, TallyError  # noqa: E402
 from tally.gang.coordinator.client import Member  # noqa: E402
 from tally.gang.coordinator.events import CoordinatorLost  # noqa: E402
 from tally.gang.messages import Failed, Message, Ready, WorkerConfig, encode  # noqa: E402
+from tally.learning import framework  # noqa: E402
 from tally.learning.dataset_copy import local_dataset  # noqa: E402
-from tally.learning.tensorflow import environment  # noqa: E402
 from tally.models import registry  # noqa: E402
 
 COORDINATOR_LOST = 75
@@ -121,8 +119,9 @@ def _work(here: WorkerContext, member: Member, tell: Any) -> int:
     folder = local_dataset(config.dataset, config.dataset_fingerprint, here.cache, member.fetch)
     dataset = open_dataset(folder)
     registry.check(config.model, dataset.meta)
-    collective = _engine(config, here.host)
-    training, startup = prepared(config, dataset)
+    collective = framework.collective(config, here.host)
+    startup = {"python": time.monotonic() - _BEGAN}
+    training, seconds = framework.prepared(config, dataset)
 
     from tally.learning.generations import Life
 
@@ -135,11 +134,11 @@ def _work(here: WorkerContext, member: Member, tell: Any) -> int:
         threading.Thread(target=member.leave, args=("SIGTERM",)).start()
 
     _on_terminate(leave)
-    tell(Ready(startup, int(training.model.count_params())))
+    tell(Ready(startup | seconds, training.parameters))
     try:
         code = life.live(collective)
         return TERMINATED if left.is_set() and code == 0 else code
-    except _tensorflow_error() as error:
+    except training.fault as error:
         words = " ".join(str(error).split())[:300]
         raise RunError(
             f"train: expected TensorFlow to compute a step, got {type(error).__name__}: "
@@ -156,87 +155,11 @@ def _measured(here: WorkerContext) -> Any:
     return worker_metrics.serve(here.host).observe
 
 
-def _engine(config: WorkerConfig, host: str) -> Collective:
-    """What the gang's workers sum with; TensorFlow's own has to be there before any operation."""
-    if config.collective == "multiworker":
-        environment.load_keras()
-        environment.use_cores(config.cores)
-        from tally.learning.tensorflow.multiworker.engine import MultiWorker
-
-        return MultiWorker(host, config.silent_seconds)
-    from tally.gang.mesh.mesh import Mesh
-
-    return Mesh(host=host, timeout_seconds=config.silent_seconds)
-
-
-def prepared(config: WorkerConfig, dataset: Any) -> tuple[Any, dict[str, float]]:
-    """The training with every shape compiled that it can meet, and its startup seconds.
-
-    It is spread over the accelerators of this worker where there are several.
-
-    Raises:
-        SpecError: the user's model fails.
-    """
-    startup = {"python": time.monotonic() - _BEGAN}
-    began = time.monotonic()
-    keras = environment.load_keras()
-    environment.use_cores(config.cores)
-    startup["import"], began = time.monotonic() - began, time.monotonic()
-    keras.utils.set_random_seed(config.seed)
-
-    from tally.learning.tensorflow import devices
-
-    over = devices.strategy()
-    with over.scope() if over else contextlib.nullcontext():
-        model = registry.build(config.model, dataset.meta)
-        startup["build"], began = time.monotonic() - began, time.monotonic()
-        training = _traced(config, dataset, model)
-    startup["trace"] = time.monotonic() - began
-    return training, startup
-
-
-def _traced(config: WorkerConfig, dataset: Any, model: Any) -> Any:
-    from tally.learning import batches
-    from tally.learning.moment import StepPlan
-    from tally.learning.tensorflow import loop
-
-    plan = StepPlan(
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        seed=config.seed,
-        virtual_shards=config.virtual_shards,
-        deterministic=config.deterministic,
-        max_workers=config.max_workers,
-        batches=batches.reachable(config.batch_size, config.largest_batch)
-        if config.largest_batch
-        else (),
-    )
-    try:
-        training = loop.prepare(model, dataset.meta, plan)
-        if config.max_workers > 1 or plan.batches:
-            loop.warm(training)
-    except TallyError:
-        raise
-    except Exception as error:
-        words = " ".join(str(error).split())[:300]
-        raise SpecError(
-            f"{config.model}: expected a model that trains on dataset {dataset.meta.name}, got "
-            f"{type(error).__name__}: {words}; check its layers, loss and optimizer"
-        ) from error
-    return training
-
-
 def _end_alone(stopping: threading.Event) -> None:
     """The conductor's process is gone: the training ends at the next step, and surely soon."""
     stopping.set()
     time.sleep(END_SECONDS)
     os._exit(COORDINATOR_LOST)
-
-
-def _tensorflow_error() -> type[Exception]:
-    import tensorflow as tf
-
-    return tf.errors.OpError  # type: ignore[no-any-return]
 
 
 def _on_terminate(action: Any) -> None:

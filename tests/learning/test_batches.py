@@ -21,7 +21,7 @@ from tally.learning import advance, batches, checkpoint, elastic, order, steppin
 from tally.learning.moment import StepPlan
 from tally.learning.position import Position
 from tally.learning.standing import Place, Standing
-from tally.learning.tensorflow import environment, loop
+from tally.learning.tensorflow import backend, environment
 from tally.models import registry
 
 pytestmark = pytest.mark.exact
@@ -67,8 +67,8 @@ def test_any_number_of_workers_ends_where_a_lone_one_does_at_the_same_batches(
         training = prepared("cnn", batches=SIZES)
         offset = 0
         for batch in (32, 32, 64, 32, 32):  # 192 of the 203 examples
-            sized = loop.sized(training, batch)
-            loop.use_rate(sized, 50.0, 32)
+            sized = training.sized(batch)
+            sized.use_rate(50.0, 32)
             step(sized, 0, offset, size)
             offset += batch
         found.append(training)
@@ -78,19 +78,19 @@ def test_any_number_of_workers_ends_where_a_lone_one_does_at_the_same_batches(
 def test_the_rate_of_adam_follows_the_batch_and_comes_back() -> None:
     training = prepared("cnn", batches=SIZES)
     for batch, factor in ((128, 2.0), (32, 1.0)):
-        loop.use_rate(loop.sized(training, batch), 50.0, 32)
+        training.sized(batch).use_rate(50.0, 32)
         assert float(training.optimizer.learning_rate) == pytest.approx(0.001 * factor)
 
 
 def test_every_batch_is_compiled_before_a_worker_is_ready() -> None:
     training = prepared("lstm", batches=SIZES, max_workers=2)
-    loop.warm(training)
+    training.warm()
     known = set(training.traced)
     for batch in SIZES:
         for workers in (1, 2):
-            step(loop.sized(training, batch), 0, 0, workers)
+            step(training.sized(batch), 0, 0, workers)
         x = np.zeros((batch, 12, 12, 1), np.uint8)
-        loop.run(loop.sized(training, batch), x, np.zeros(batch, np.int32), 0, 0)
+        training.sized(batch).run(x, np.zeros(batch, np.int32), 0, 0)
     assert set(training.traced) == known
 
 
@@ -101,7 +101,7 @@ def test_a_schedule_of_rates_cannot_follow_a_batch() -> None:
     model.compile(optimizer=keras.optimizers.SGD(rate), loss="sparse_categorical_crossentropy")
     plan = StepPlan(batch_size=32, learning_rate=0.1, seed=1, batches=SIZES)
     with pytest.raises(SpecError, match="constant learning rate"):
-        loop.prepare(model, meta, plan)
+        backend.prepare(model, meta, plan)
 
 
 class Watched(Split):
@@ -145,7 +145,7 @@ def test_every_example_counts_once_an_epoch_whatever_the_batch(
     wanted = config(tmp_path, dataset.folder, epochs=4, largest_batch=128)
     keras.utils.set_random_seed(0)
     plan = StepPlan(batch_size=32, learning_rate=0.001, seed=3, batches=SIZES)
-    training = loop.prepare(registry.build("cnn", dataset.meta), dataset.meta, plan)
+    training = backend.prepare(registry.build("cnn", dataset.meta), dataset.meta, plan)
     split, outside = Watched(dataset.splits["train"].shards), Paused()
     standing = Standing(Position())
     asked.clear()
@@ -154,7 +154,7 @@ def test_every_example_counts_once_an_epoch_whatever_the_batch(
         # four steps, however fast the machine is; to the end several a call
         monkeypatch.setattr(stepping, "CALL_SECONDS", 0.15 if number == 6 else 0.0)
         standing.position = replace(standing.position, batch_size=batch)
-        sized = loop.sized(training, batch)
+        sized = training.sized(batch)
         elastic.train(wanted, sized, split, standing, Place(), None, outside)
     position, seen = standing.position, np.concatenate(asked)
     assert advance.finished(wanted, position, EXAMPLES)

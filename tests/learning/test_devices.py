@@ -23,7 +23,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 3)
 from tally.data.format import Meta
 from tally.models import registry
-from tally.learning.tensorflow import devices as several, loop
+from tally.learning.tensorflow import devices as several, backend
 text = model == "lstm"
 meta = (
     Meta("words", "tokens", (8,), "int32", 1, ("a", "b"), ("", "?", *"abcdefgh")) if text
@@ -41,10 +41,10 @@ over = several.strategy([f"CPU:{i}" for i in range(devices)]) if devices > 1 els
 with over.scope() if over else contextlib.nullcontext():
     built = registry.build(model, meta)
     plan = StepPlan(batch_size=32, learning_rate=0.001, seed=3, max_workers=2)
-    training = loop.prepare(built, meta, plan)
-    loop.warm(training)
+    training = backend.prepare(built, meta, plan)
+    training.warm()
 if ranks == 1:
-    loop.run(training, x, y, 0, 0)
+    training.run(x, y, 0, 0)
 else:
     for offset in range(0, len(x), 32):
         total = 0
@@ -52,10 +52,10 @@ else:
             moment = Moment(0, offset, 32, rank, ranks)
             first, last = rows(plan, moment)
             here = slice(offset + first, offset + last)
-            part = loop.compute(training, x[here], y[here], moment, np.zeros(2, "f4"))
+            part = training.share(x[here], y[here], moment, np.zeros(2, "f4"))
             total = total + np.asarray(part)
-        assert loop.totals(training, total).examples == 32
-        loop.apply(training, total)
+        assert training.totals(total).examples == 32
+        training.apply(total)
 np.savez(out, *[v.numpy() for v in built.trainable_variables])
 """
 

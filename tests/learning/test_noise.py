@@ -10,7 +10,8 @@ from helpers.learning.made_training import pictures
 from tally.data.format import open_dataset
 from tally.learning import noise, order
 from tally.learning.moment import Moment, StepPlan, rows
-from tally.learning.tensorflow import environment, loop
+from tally.learning.tensorflow import backend, environment
+from tally.learning.tensorflow.backend import TensorFlowBackend
 from tally.models import registry
 
 
@@ -47,7 +48,7 @@ def test_a_steps_parts_bring_their_norms_along(adam: bool, tmp_path: Path) -> No
     if not adam:
         model.compile(optimizer=keras.optimizers.SGD(0.01), loss="sparse_categorical_crossentropy")
     plan = StepPlan(batch_size=32, learning_rate=0.001, seed=3, max_workers=3)
-    training = loop.prepare(model, dataset.meta, plan)
+    training = backend.prepare(model, dataset.meta, plan)
     indices = order.epoch_order(3, 0, len(dataset.splits["train"]))
     for step in range(21):
         here = indices[step * 32 : step * 32 + 32]
@@ -57,15 +58,15 @@ def test_a_steps_parts_bring_their_norms_along(adam: bool, tmp_path: Path) -> No
             moment = Moment(0, step * 32, 32, rank, 3)
             first, last = rows(plan, moment)
             x, y = dataset.splits["train"].gather(here[first:last])
-            parts.append(loop.compute(training, x, y, moment, np.zeros(2, "f4")).numpy())
+            parts.append(training.share(x, y, moment, np.zeros(2, "f4")).numpy())
             gradient = parts[-1][: scale.size] * (32 / (last - first)) / scale
             squares.append(float(gradient @ gradient))
             sizes.append(last - first)
         total = np.sum(parts, axis=0, dtype=np.float32)
-        sums = loop.totals(training, total)
+        sums = training.totals(total)
         assert sums.parts == (3 if step % 10 == 0 else 0)
         whole = total[: scale.size] / scale
-        found = loop.apply(training, total)
+        found = training.apply(total)
         if not sums.parts:
             assert found == 0
             continue
@@ -75,7 +76,7 @@ def test_a_steps_parts_bring_their_norms_along(adam: bool, tmp_path: Path) -> No
             assert found == pytest.approx(float(whole @ whole), rel=1e-3)
 
 
-def divisor(training: loop.Training) -> np.ndarray:
+def divisor(training: TensorFlowBackend) -> np.ndarray:
     """What the optimizer divides a gradient's numbers by, one after another."""
     optimizer = training.optimizer
     sizes = [int(np.prod(v.shape)) for v in training.model.trainable_variables]

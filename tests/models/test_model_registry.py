@@ -147,7 +147,7 @@ def test_checking_and_costing_import_no_tensorflow() -> None:
         "import sys; from tally.models import registry; from tally.data.format import Meta;"
         "meta = Meta('p', 'image', (28, 28, 1), 'uint8', 1.0, tuple('0123456789'));"
         "registry.check('cnn', meta); registry.cost('lstm', meta);"
-        "import tally.learning.worker; from tally.learning.tensorflow import loop, predict;"
+        "import tally.learning.worker; from tally.learning.tensorflow import backend, predict;"
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -23,7 +23,7 @@ Tensor = Any
 def strategy(names: Sequence[str] = ()) -> Any | None:
     """What spreads a worker over its accelerators; None where there are not several.
 
-    Build the model inside its `scope()`; tally.learning.tensorflow.loop.prepare finds it there.
+    Build the model inside its `scope()`; tally.learning.tensorflow.backend.prepare finds it there.
 
     Args:
         names: devices to use, "CPU:0" or the like; all TPU cores or GPUs of the worker by default.

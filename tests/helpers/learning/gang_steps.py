@@ -8,7 +8,8 @@ import numpy as np
 from tally.data.format import Array, Meta
 from tally.learning import order
 from tally.learning.moment import Moment, StepPlan, Total, rows
-from tally.learning.tensorflow import environment, loop
+from tally.learning.tensorflow import backend, environment
+from tally.learning.tensorflow.backend import TensorFlowBackend
 from tally.models import registry
 
 keras = environment.load_keras()
@@ -73,16 +74,16 @@ def plan(**changes: Any) -> StepPlan:
     return StepPlan(**{**values, **changes})
 
 
-def prepared(name: str, over: Any = None, **changes: Any) -> loop.Training:
+def prepared(name: str, over: Any = None, **changes: Any) -> TensorFlowBackend:
     """Ready to be trained, on one device or in the scope of a strategy."""
     keras.backend.clear_session()
     if over:
         with over.scope():
-            return loop.prepare(built(name), PICTURES, plan(**changes))
-    return loop.prepare(built(name), PICTURES, plan(**changes))
+            return backend.prepare(built(name), PICTURES, plan(**changes))
+    return backend.prepare(built(name), PICTURES, plan(**changes))
 
 
-def step(training: loop.Training, epoch: int, offset: int, world_size: int) -> Total:
+def step(training: TensorFlowBackend, epoch: int, offset: int, world_size: int) -> Total:
     """One step of a whole gang; the examples are those of the epoch's order."""
     return step_of(
         training, X, Y, order.epoch_order(SEED, epoch, len(X)), epoch, offset, world_size
@@ -90,7 +91,13 @@ def step(training: loop.Training, epoch: int, offset: int, world_size: int) -> T
 
 
 def step_of(
-    training: loop.Training, x: Array, y: Array, indices: Array, epoch: int, offset: int, size: int
+    training: TensorFlowBackend,
+    x: Array,
+    y: Array,
+    indices: Array,
+    epoch: int,
+    offset: int,
+    size: int,
 ) -> Total:
     examples = min(training.plan.batch_size, len(x) - offset)
     found = []
@@ -99,19 +106,19 @@ def step_of(
         first, last = rows(training.plan, moment)
         here = indices[offset + first : offset + last]
         flags = np.array([rank == size - 1, rank], np.float32)
-        found.append(np.asarray(loop.compute(training, x[here], y[here], moment, flags)))
+        found.append(np.asarray(training.share(x[here], y[here], moment, flags)))
     if training.plan.deterministic:
         found = list(np.concatenate(found))
     vector = found[0]
     for one in found[1:]:
         vector = vector + one
-    total = loop.totals(training, vector)
+    total = training.totals(vector)
     assert (total.examples, total.flags) == (examples, (1.0, sum(range(size))))
-    loop.apply(training, vector)
+    training.apply(vector)
     return total
 
 
-def trained(training: loop.Training, sizes: Sequence[int], steps: int) -> list[float]:
+def trained(training: TensorFlowBackend, sizes: Sequence[int], steps: int) -> list[float]:
     """So many steps, the world sizes one after another in equal parts; every step's loss."""
     losses, epoch, offset = [], 0, 0
     for number in range(steps):
@@ -123,22 +130,22 @@ def trained(training: loop.Training, sizes: Sequence[int], steps: int) -> list[f
     return losses
 
 
-def alone(training: loop.Training, steps: int) -> list[float]:
+def alone(training: TensorFlowBackend, steps: int) -> list[float]:
     """The same steps by `run`, several in a call."""
     losses: list[float] = []
     epoch = 0
     while len(losses) < steps:
         here = order.epoch_order(SEED, epoch, EXAMPLES)[: (steps - len(losses)) * BATCH]
-        losses += loop.run(training, X[here], Y[here], epoch, 0)[:, 0].tolist()
+        losses += training.run(X[here], Y[here], epoch, 0)[:, 0].tolist()
         epoch += 1
     return losses
 
 
-def values(training: loop.Training) -> dict[str, Array]:
-    return {name: np.array(v.numpy()) for name, v in loop.variables(training).items()}
+def values(training: TensorFlowBackend) -> dict[str, Array]:
+    return training.variables()
 
 
-def apart(training: loop.Training, other: loop.Training) -> float:
+def apart(training: TensorFlowBackend, other: TensorFlowBackend) -> float:
     """max |Δw| / max |w| over the model's trainable variables."""
     pairs = zip(training.model.trainable_variables, other.model.trainable_variables, strict=True)
     found = [(np.abs(a.numpy() - b.numpy()).max(), np.abs(b.numpy()).max()) for a, b in pairs]

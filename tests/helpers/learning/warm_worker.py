@@ -18,7 +18,7 @@ from tally.errors import TallyError
 from tally.gang.coordinator.client import Member
 from tally.gang.mesh.mesh import Mesh
 from tally.gang.messages import WorkerConfig, encode
-from tally.learning.worker import prepared
+from tally.learning.framework import prepared
 
 
 class Fronted(Mesh):
@@ -44,14 +44,13 @@ def main() -> None:
     dataset = open_dataset(Path(config.dataset))
     training, _ = prepared(config, dataset)
     from tally.learning.generations import Life
-    from tally.learning.tensorflow import loop
 
-    kept = {name: v.numpy() for name, v in loop.variables(training).items()}
+    kept = training.variables()
     say(warm=True)
     for line in sys.stdin:
         told = json.loads(line)
         here = replace(config, checkpoint_folder=told["checkpoints"], model_folder=told["model"])
-        loop.assign(loop.variables(training), kept, "the test")
+        training.assign(kept, "the test")
         mesh = Fronted(timeout_seconds=config.silent_seconds)
         say(address=mesh.address)
         mesh.front = sys.stdin.readline().strip()

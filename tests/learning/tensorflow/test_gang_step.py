@@ -24,7 +24,8 @@ from helpers.learning.gang_steps import (
 from tally.data.format import Meta
 from tally.learning import order
 from tally.learning.moment import Moment, rows
-from tally.learning.tensorflow import environment, loop
+from tally.learning.tensorflow import backend, environment, gradients
+from tally.learning.tensorflow.backend import TensorFlowBackend
 
 pytestmark = pytest.mark.exact
 
@@ -36,7 +37,7 @@ STEPS = 60
 @pytest.fixture(
     scope="module", params=["cnn", "lstm", pytest.param("random", marks=pytest.mark.slow)]
 )
-def lone(request: pytest.FixtureRequest) -> loop.Training:
+def lone(request: pytest.FixtureRequest) -> TensorFlowBackend:
     """Trained by `run`, many steps in a call."""
     training = prepared(request.param)
     alone(training, STEPS)
@@ -45,12 +46,12 @@ def lone(request: pytest.FixtureRequest) -> loop.Training:
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 def test_a_gang_of_any_size_ends_where_a_lone_worker_does(
-    lone: loop.Training, sizes: list[int]
+    lone: TensorFlowBackend, sizes: list[int]
 ) -> None:
     training = prepared(lone.model.name)
     trained(training, sizes, STEPS)
     assert apart(training, lone) <= 3e-4
-    assert loop.size_dependent(training) == ""
+    assert gradients.size_dependent(training.problem) == ""
 
 
 @pytest.mark.parametrize(
@@ -98,8 +99,8 @@ def test_what_layers_keep_is_averaged_by_examples_and_counters_count_steps() -> 
     # a mean of shares' means, weighted by their examples, is the mean of the step
     np.testing.assert_allclose(ends[2] / scale, ends[1] / scale, atol=2e-2)
     np.testing.assert_allclose(ends[3] / scale, ends[1] / scale, atol=2e-2)
-    assert "batch_normalization" in loop.size_dependent(training)
-    assert "jitter" in loop.size_dependent(training)
+    assert "batch_normalization" in gradients.size_dependent(training.problem)
+    assert "jitter" in gradients.size_dependent(training.problem)
 
 
 @pytest.mark.parametrize("deterministic", [False, True], ids=["default", "deterministic"])
@@ -111,9 +112,9 @@ def test_computing_a_part_or_warming_up_changes_no_variable(name: str, determini
     moment = Moment(0, 32, 32, 1, 3)
     first, last = rows(training.plan, moment)
     part = (X[first:last], Y[first:last], moment, np.zeros(2, np.float32))
-    once, again = (np.array(loop.compute(training, *part)) for _ in range(2))
+    once, again = (np.array(training.share(*part)) for _ in range(2))
     assert once.tobytes() == again.tobytes(), "an abandoned step is computed again"
-    loop.warm(training)
+    training.warm()
     assert {k: v.tobytes() for k, v in values(training).items() if "seed" not in k} == {
         k: v for k, v in before.items() if "seed" not in k
     }
@@ -121,7 +122,7 @@ def test_computing_a_part_or_warming_up_changes_no_variable(name: str, determini
 
 def test_after_warming_up_nothing_is_traced_or_compiled_any_more() -> None:
     training = prepared("lstm", max_workers=5)
-    loop.warm(training)
+    training.warm()
     known = set(training.traced)
     assert known == {"lone 32", "apply", *(f"part {pad}" for pad in (8, 11, 16, 32))}
     for size in range(1, 6):
@@ -152,7 +153,7 @@ def counting(classes: int) -> tuple[Any, Meta]:
 def test_every_example_is_in_the_weights_exactly_once_an_epoch(deterministic: bool) -> None:
     model, meta = counting(EXAMPLES)
     made = plan(batch_size=BATCH, deterministic=deterministic)
-    training = loop.prepare(model, meta, made)
+    training = backend.prepare(model, meta, made)
     ids, labels = np.arange(EXAMPLES, dtype=np.int32)[:, None], np.zeros(EXAMPLES, np.int32)
     indices = order.epoch_order(made.seed, 0, EXAMPLES)
     expected = np.zeros(EXAMPLES)
@@ -170,7 +171,7 @@ def test_a_step_with_fewer_examples_than_ranks_leaves_some_without_any() -> None
         total = step_of(training, X[:2], Y[:2], indices[:2], 0, 0, 12)
         assert total.examples == 2
         reference = prepared("cnn")
-        loop.run(reference, X[:2], Y[:2], 0, 0)
+        reference.run(X[:2], Y[:2], 0, 0)
         assert apart(training, reference) <= 3e-4
 
 
@@ -183,11 +184,11 @@ def test_what_models_of_users_have_is_shared_out_too(case: str) -> None:
         # Keras takes seeds from Python's own generator, which threads of other tests draw from too
         start = start or model.get_weights()
         model.set_weights(start)
-        training = loop.prepare(model, meta, plan())
+        training = backend.prepare(model, meta, plan())
         for offset in range(0, 128, BATCH):
             here = slice(offset, offset + BATCH)
             if sizes is None:
-                loop.run(training, x[here], Y[here], 0, offset)
+                training.run(x[here], Y[here], 0, offset)
             else:
                 size = sizes[offset * len(sizes) // 128]
                 step_of(training, x[:128], Y[:128], np.arange(128), 0, offset, size)
@@ -236,14 +237,14 @@ def test_a_loss_that_is_not_finite_is_seen_before_it_is_applied() -> None:
     training = prepared("cnn")
     training.model.layers[-1].kernel.assign(np.full((128, 3), np.nan, np.float32))
     moment = Moment(0, 0, 32, 0, 1)
-    vector = loop.compute(training, X[:32], Y[:32], moment, np.zeros(2, np.float32))
-    assert np.isnan(loop.totals(training, vector).loss_sum)
+    vector = training.share(X[:32], Y[:32], moment, np.zeros(2, np.float32))
+    assert np.isnan(training.totals(vector).loss_sum)
     assert int(training.optimizer.iterations) == 0
 
 
 def test_the_model_is_kerass_own_again_after_tracing() -> None:
     model = built("random")
-    loop.prepare(model, PICTURES, plan())
+    backend.prepare(model, PICTURES, plan())
     for layer in model._flatten_layers():
         assert not {"call", "inner_loop", "_create_dropout_mask"} & set(vars(layer))
         assert all("next" not in vars(g) for g in layer._seed_generators)

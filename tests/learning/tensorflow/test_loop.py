@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,12 +16,13 @@ from tally.data.format import Array, Dataset, Meta, Split, open_dataset
 from tally.errors import DataError, RunError, SpecError
 from tally.gang.coordinator.events import Observation
 from tally.gang.messages import EpochEnd, Message, Saved
-from tally.learning import elastic, order, output, stepping
+from tally.learning import checkpoint, elastic, order, output, state, stepping
 from tally.learning.moment import StepPlan
 from tally.learning.position import Position
 from tally.learning.saving import Saver
 from tally.learning.standing import Place, Standing
-from tally.learning.tensorflow import environment, gradients, loop, predict
+from tally.learning.tensorflow import backend, environment, gradients, predict
+from tally.learning.tensorflow.backend import TensorFlowBackend
 from tally.models import registry
 
 pytestmark = pytest.mark.exact
@@ -35,7 +37,9 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     make = pictures if request.param == "cnn" else words
     dataset = open_dataset(make(tmp_path_factory.mktemp("data") / "set"))
     keras.utils.set_random_seed(0)
-    training = loop.prepare(registry.build(request.param, dataset.meta), dataset.meta, plan(BATCH))
+    training = backend.prepare(
+        registry.build(request.param, dataset.meta), dataset.meta, plan(BATCH)
+    )
     return dataset, training, values(training)
 
 
@@ -43,18 +47,18 @@ def plan(batch_size: int, learning_rate: float = 0.001) -> StepPlan:
     return StepPlan(batch_size=batch_size, learning_rate=learning_rate, seed=7)
 
 
-def values(training: loop.Training) -> dict[str, Array]:
-    return {name: v.numpy() for name, v in loop.variables(training).items()}
+def values(training: TensorFlowBackend) -> dict[str, Array]:
+    return training.variables()
 
 
-def epoch(dataset: Dataset, training: loop.Training, cuts: Sequence[int]) -> list[float]:
+def epoch(dataset: Dataset, training: TensorFlowBackend, cuts: Sequence[int]) -> list[float]:
     """One epoch, a new call after each of `cuts` steps; every step's loss."""
     indices = order.epoch_order(7, 0, len(dataset.splits["train"]))
     edges = [0, *(cut * BATCH for cut in cuts), len(indices)]
     losses = []
     for begin, end in itertools.pairwise(edges):
         x, y = dataset.splits["train"].gather(indices[begin:end])
-        losses += loop.run(training, x, y, 0, begin)[:, 0].tolist()
+        losses += training.run(x, y, 0, begin)[:, 0].tolist()
     return losses
 
 
@@ -66,7 +70,7 @@ def test_no_grouping_of_steps_changes_a_bit(trained: Any, cuts: set[int]) -> Non
     dataset, training, start = trained
     results = []
     for grouping in ([], sorted(cuts)):
-        loop.assign(loop.variables(training), start, "test")
+        training.assign(start, "test")
         losses = epoch(dataset, training, grouping)
         results.append((losses, {name: v.tobytes() for name, v in values(training).items()}))
     assert results[0] == results[1]
@@ -75,7 +79,7 @@ def test_no_grouping_of_steps_changes_a_bit(trained: Any, cuts: set[int]) -> Non
 
 def test_an_epoch_is_what_keras_computes_step_by_step_tail_included(trained: Any) -> None:
     dataset, training, start = trained
-    loop.assign(loop.variables(training), start, "test")
+    training.assign(start, "test")
     ours = epoch(dataset, training, [5])
     reference = registry.build(training.model.name, dataset.meta)
     for variable, value in zip(
@@ -147,7 +151,7 @@ def test_every_example_counts_once_an_epoch_whenever_it_is_stopped(
     trained: Any, stops: list[int], tmp_path: Path
 ) -> None:
     dataset, training, start = trained
-    loop.assign(loop.variables(training), start, "test")
+    training.assign(start, "test")
     split = Watched(dataset.splits["train"].shards)
     wanted = config(tmp_path, dataset.folder, epochs=2)
     asked.clear()
@@ -207,8 +211,8 @@ def examples() -> tuple[Array, Array]:
 def test_a_users_loss_gets_labels_as_it_wants_them(loss: Any) -> None:
     results = []
     for given_loss in (None, loss):
-        training = loop.prepare(plain_model(given_loss), PLAIN, plan(8, 0.05))
-        losses = loop.run(training, *examples(), 0, 0)[:, 0]
+        training = backend.prepare(plain_model(given_loss), PLAIN, plan(8, 0.05))
+        losses = training.run(*examples(), 0, 0)[:, 0]
         results.append((losses, training.model.get_weights()))
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
     for ours, theirs in zip(results[0][1], results[1][1], strict=True):
@@ -221,12 +225,12 @@ def test_a_users_loss_gets_labels_as_it_wants_them(loss: Any) -> None:
     ids=["plain", "regularised", "constrained"],
 )
 def test_adam_is_kerass_adam(options: dict[str, str]) -> None:
-    training = loop.prepare(plain_model(None, **options), PLAIN, plan(8, 0.05))
+    training = backend.prepare(plain_model(None, **options), PLAIN, plan(8, 0.05))
     reference = plain_model("sparse_categorical_crossentropy", **options)
     x, y = examples()
     for begin in (0, 8, 16, 0, 8):
         here = slice(begin, begin + 8)
-        loop.run(training, x[here], y[here], 0, 0)
+        training.run(x[here], y[here], 0, 0)
         reference.train_on_batch(x[here], y[here])
     for ours, theirs in zip(training.model.variables, reference.variables, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=2e-6)
@@ -265,8 +269,8 @@ def test_a_sequence_kernel_has_kerass_outputs_and_gradients() -> None:
 def test_training_stops_at_the_first_step_that_is_not_finite(tmp_path: Path) -> None:
     x, y = examples()
     x[9] = np.inf
-    training = loop.prepare(plain_model(None), PLAIN, plan(8, 0.05))
-    losses, weights, correct = loop.run(training, x, y, 0, 0).T
+    training = backend.prepare(plain_model(None), PLAIN, plan(8, 0.05))
+    losses, weights, correct = training.run(x, y, 0, 0).T
     assert len(losses) == 2
     assert weights.tolist() == [8, 8]
     assert all(0 <= right <= 8 for right in correct)
@@ -280,7 +284,7 @@ def test_training_stops_at_the_first_step_that_is_not_finite(tmp_path: Path) -> 
 
 def test_a_written_model_is_loaded_with_the_same_answers(trained: Any, tmp_path: Path) -> None:
     dataset, training, start = trained
-    loop.assign(loop.variables(training), start, "test")
+    training.assign(start, "test")
     epoch(dataset, training, [])
     done = Position(
         1, 0, examples_trained=EXAMPLES, history=(EpochEnd(0, 0.5, 1.0, {"accuracy": 0.5}),)
@@ -303,13 +307,45 @@ def test_a_written_model_is_loaded_with_the_same_answers(trained: Any, tmp_path:
 
 
 def test_another_models_weights_are_refused(tmp_path: Path) -> None:
-    training = loop.prepare(plain_model(None), PLAIN, plan(8, 0.05))
+    training = backend.prepare(plain_model(None), PLAIN, plan(8, 0.05))
     done = Position(1, 0, history=(EpochEnd(0, 0.5, 1.0, {"accuracy": 0.5}),))
     output.write(tmp_path, training, done, lambda line: pytest.fail(line))
     with pytest.raises(DataError, match="run the train step again"):
         predict.load("lstm", PLAIN, tmp_path)
     with pytest.raises(DataError, match="run the train step again"):
         predict.load("lstm", PLAIN, tmp_path / "nowhere")
-    other = loop.prepare(plain_model(None, use_bias=False), PLAIN, plan(8, 0.05))
+    other = backend.prepare(plain_model(None, use_bias=False), PLAIN, plan(8, 0.05))
     with pytest.raises(SpecError, match="expected the variables of this model"):
-        loop.assign(loop.variables(other), values(training), "checkpoints")
+        other.assign(values(training), "checkpoints")
+
+
+def test_arrays_come_in_of_any_order_in_memory_and_go_out_in_c_order(tmp_path: Path) -> None:
+    keras.backend.clear_session()  # which counts the names of layers
+    training = backend.prepare(plain_model(None), PLAIN, plan(8, 0.05))
+    kernel = "model/0000.kernel"
+    turned = {name: np.full_like(value, 3) for name, value in values(training).items()}
+    turned[kernel] = np.arange(36, dtype=np.float32).reshape(3, 12).T
+    wrong = safetensors.numpy.load(safetensors.numpy.save(turned))[kernel]
+    assert not np.array_equal(wrong, turned[kernel]), "why a backend has to see to it"
+    training.assign(turned, "test")
+    assert all(value.flags.c_contiguous for value in values(training).values())
+    made = checkpoint.Checkpoint({}, Position(), 0, values(training))
+    checkpoint.save(tmp_path, made)
+    kept = checkpoint.latest(tmp_path, pytest.fail)
+    assert kept is not None
+    keras.backend.clear_session()
+    other = backend.prepare(plain_model(None), PLAIN, plan(8, 0.05))
+    state.unpack(other, state.pack(training, Position()))
+    for found in (kept.tensors, values(other)):
+        assert found.keys() == turned.keys()
+        for name, value in turned.items():
+            assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
+            np.testing.assert_array_equal(found[name], value)
+
+
+def test_only_what_is_asked_for_is_copied() -> None:
+    training = backend.prepare(plain_model(None), PLAIN, plan(8, 0.05))
+    whole = values(training)
+    parts = training.variables("model/") | training.variables("optimizer/")
+    assert parts.keys() == whole.keys()
+    assert training.variables("model/").keys() == {"model/0000.kernel", "model/0001.bias"}

@@ -15,7 +15,8 @@ from tally.learning import elastic, order
 from tally.learning.checkpoint import Position
 from tally.learning.moment import Moment, StepPlan, rows
 from tally.learning.saving import Saver
-from tally.learning.tensorflow import environment, loop
+from tally.learning.tensorflow import backend, environment
+from tally.learning.tensorflow.backend import TensorFlowBackend
 from tally.tasks import registry
 
 pytestmark = pytest.mark.exact
@@ -39,28 +40,28 @@ def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return open_dataset(of_heat(folder, pictures(EXAMPLES), some_heat(EXAMPLES)))
 
 
-def prepared(dataset: Dataset, **changes: Any) -> loop.Training:
+def prepared(dataset: Dataset, **changes: Any) -> TensorFlowBackend:
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
     units = registry.named(dataset.meta.task).head(dataset.meta.facts).units
     layers = [keras.layers.Flatten(), keras.layers.Dense(16, "relu"), keras.layers.Dense(units)]
     model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
     made = {"batch_size": BATCH, "learning_rate": 0.001, "seed": SEED, "max_workers": 3}
-    return loop.prepare(model, dataset.meta, StepPlan(**{**made, **changes}))
+    return backend.prepare(model, dataset.meta, StepPlan(**{**made, **changes}))
 
 
-def alone(training: loop.Training, dataset: Dataset, steps: int) -> list[float]:
+def alone(training: TensorFlowBackend, dataset: Dataset, steps: int) -> list[float]:
     """By `run`, several steps in a call: loss by its weight, of each."""
     found: list[Any] = []
     epoch = 0
     while len(found) < steps:
         here = order.epoch_order(SEED, epoch, EXAMPLES)[: (steps - len(found)) * BATCH]
-        found += loop.run(training, *dataset.splits["train"].gather(here), epoch, 0).tolist()
+        found += training.run(*dataset.splits["train"].gather(here), epoch, 0).tolist()
         epoch += 1
     return [loss / weight for loss, weight, *_ in found]
 
 
-def together(training: loop.Training, dataset: Dataset, size: int, steps: int) -> list[float]:
+def together(training: TensorFlowBackend, dataset: Dataset, size: int, steps: int) -> list[float]:
     """Each rank's part in turn, summed by hand."""
     losses, train, epoch, offset = [], dataset.splits["train"], 0, 0
     for _ in range(steps):
@@ -70,15 +71,15 @@ def together(training: loop.Training, dataset: Dataset, size: int, steps: int) -
             moment = Moment(epoch, offset, examples, rank, size)
             first, last = rows(training.plan, moment)
             x, y = train.gather(indices[offset + first : offset + last])
-            part = np.asarray(loop.compute(training, x, y, moment, np.zeros(2, np.float32)))
+            part = np.asarray(training.share(x, y, moment, np.zeros(2, np.float32)))
             found += list(part) if training.plan.deterministic else [part]
         vector = found[0]
         for one in found[1:]:
             vector = vector + one
-        total = loop.totals(training, vector)
+        total = training.totals(vector)
         assert total.examples == examples
         losses.append(total.loss_sum / total.weight)
-        loop.apply(training, vector)
+        training.apply(vector)
         epoch, offset = (epoch, offset + BATCH) if offset + BATCH < EXAMPLES else (epoch + 1, 0)
     return losses
 
@@ -103,7 +104,7 @@ def test_the_loss_is_a_mean_by_weight(dataset: Dataset) -> None:
     answers = np.broadcast_to(answers.reshape(BATCH, 1, -1) if "boxes" in y else
                               answers.reshape(BATCH, 4, 4, 2), target.shape)  # fmt: skip
     wanted = np.square(target - answers)[mask].sum() / mask.sum()
-    (loss, weight, counted), *_ = loop.run(training, x, y, 0, 0)
+    (loss, weight, counted), *_ = training.run(x, y, 0, 0)
     assert weight == counted == mask.sum()
     np.testing.assert_allclose(loss / weight, wanted, rtol=1e-5)
 
@@ -120,7 +121,7 @@ def test_in_deterministic_mode_no_size_changes_a_bit(dataset: Dataset) -> None:
 def test_warming_up_brings_every_shape_and_changes_no_variable(dataset: Dataset) -> None:
     training = prepared(dataset)
     before = {name: v.tobytes() for name, v in values(training).items() if "seed" not in name}
-    loop.warm(training)
+    training.warm()
     known = set(training.traced)
     assert {n: v.tobytes() for n, v in values(training).items() if "seed" not in n} == before
     alone(training, dataset, 2)
