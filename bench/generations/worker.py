@@ -89,7 +89,7 @@ def _serve(
 def body(engine: Collective, arguments: Mapping[str, Any], shared: Any, told: Any) -> None:
     """A child: builds and warms, then serves generations."""
     from tally.data.format import open_dataset
-    from tally.learning import advance, elastic, state
+    from tally.learning import elastic, state
     from tally.learning.framework import prepared
     from tally.learning.position import Position
     from tally.learning.standing import Place, Standing
@@ -115,7 +115,7 @@ def body(engine: Collective, arguments: Mapping[str, Any], shared: Any, told: An
             elastic.train(config, training, split, standing, place, used, outside)
         except CollectiveError as error:
             print(f"generation {membership.generation}: {error}", flush=True)
-        steps = advance.steps_done(standing.position, len(split), config.batch_size)
+        steps = standing.position.steps
         packed = np.frombuffer(state.pack(training, standing.position), np.uint8)
         shared.commit({"steps": steps}, {"state": packed})
 

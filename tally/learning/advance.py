@@ -33,23 +33,31 @@ class Done:
         return len(self.sums)
 
 
-def steps_done(position: Position, examples: int, batch_size: int) -> int:
-    """Optimiser steps that are in the weights at a position."""
+def begun(position: Position, examples: int, batch_size: int) -> Position:
+    """A position to train from: a new one, or one of an older Tally, counts nothing by itself.
+
+    Args:
+        position: of a checkpoint, or new.
+        examples: of the training split.
+        batch_size: the user's, in examples: the batch of all steps that nobody counted.
+    """
     if position.batch_size:
-        return position.steps
-    return order.step_number(position.epoch, position.offset, examples, batch_size)
+        return position
+    steps = order.step_number(position.epoch, position.offset, examples, batch_size)
+    done = float(position.examples_trained)
+    return replace(position, batch_size=batch_size, steps=steps, progress_examples=done)
 
 
 def finished(config: WorkerConfig, position: Position, examples: int) -> bool:
     """Whether all that was asked for is done; `examples` are those of the split."""
-    if position.batch_size:
+    if config.largest_batch:
         return position.progress_examples >= config.epochs * examples * (1 - 1e-9)
     return position.epoch >= config.epochs
 
 
 def steps_left(config: WorkerConfig, position: Position, examples: int) -> int:
     """Steps to the end, of the present batch; of a fixed batch more than an epoch has."""
-    if not position.batch_size:
+    if not config.largest_batch:
         return examples
     noise = position.noise.scale_examples
     worth = batches.efficiency(noise, config.batch_size, position.batch_size)
@@ -69,14 +77,7 @@ def advanced(
         seconds: it took.
         base_batch: the user's, in examples.
     """
-    if position.batch_size:
-        noise = position.noise.scale_examples
-        worth = batches.efficiency(noise, base_batch, position.batch_size)
-        position = replace(
-            position,
-            steps=position.steps + done.steps,
-            progress_examples=position.progress_examples + done.examples * worth,
-        )
+    worth = batches.efficiency(position.noise.scale_examples, base_batch, position.batch_size)
     before = (
         position.loss_sum,
         position.loss_weight,
@@ -95,6 +96,8 @@ def advanced(
         epoch_seconds=position.epoch_seconds + seconds,
         examples_trained=position.examples_trained + done.examples,
         noise=done.noise or position.noise,
+        steps=position.steps + done.steps,
+        progress_examples=position.progress_examples + done.examples * worth,
     )
 
 

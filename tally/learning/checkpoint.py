@@ -20,7 +20,9 @@ from tally.errors import RunError, SpecError, check_schema
 from tally.learning.position import Position
 from tally.storage import CloudPath, Location, atomic_file
 
-SCHEMA = 3  # 2 knew no weight of the loss, 1 no batch that changes
+SCHEMA = (
+    4  # 3 counted no steps of a fixed batch, 2 knew no weight of the loss, 1 no batch that changes
+)
 KEPT = 2
 STORE_SECONDS = 30.0  # for an object store to take a checkpoint; or to fail without giving a byte
 WEIGHTS = "weights.safetensors"  # of a finished training: those of the model alone

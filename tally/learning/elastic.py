@@ -14,7 +14,7 @@ from tally.gang.collective import Collective
 from tally.gang.coordinator.events import Observation
 from tally.gang.messages import Progress, WorkerConfig
 from tally.learning import order
-from tally.learning.advance import Done, advanced, ended, finished, steps_done
+from tally.learning.advance import Done, advanced, ended, finished
 from tally.learning.backend import Backend
 from tally.learning.position import Position
 from tally.learning.standing import Outside, Place, Standing
@@ -94,15 +94,14 @@ class _Course:
             self._order_of = position.epoch
             self._indices = order.epoch_order(config.seed, position.epoch, self._examples)
         began = time.monotonic()
-        if position.batch_size:
+        if config.largest_batch:
             training.use_rate(position.noise.scale_examples, config.batch_size)
         done = self._steps.take(position, self._split, self._indices)
-        _require_finite(done.sums[:, 0], position, config, training, self._examples)
+        _require_finite(done.sums[:, 0], position, config, training)
         now = time.monotonic()
         standing.moved(advanced(position, done, self._task, now - began, config.batch_size), done)
         self._pace.step(standing.position)
-        number = steps_done(standing.position, self._examples, training.plan.batch_size)
-        self._outside.observe(_observation(self._place, standing, number, done, now - began))
+        self._outside.observe(_observation(self._place, standing, done, now - began))
         last = self._end_epoch()
         due = now - self._saved >= config.checkpoint_seconds
         if self._first and (last or due or done.stopping):
@@ -145,11 +144,9 @@ def _require_finite(
     position: Position,
     config: WorkerConfig,
     training: Backend,
-    examples: int,
 ) -> None:
     if not np.isfinite(losses[-1]):
-        done = steps_done(position, examples, training.plan.batch_size)
-        step = f"at step {done + len(losses)} (epoch {position.epoch + 1})"
+        step = f"at step {position.steps + len(losses)} (epoch {position.epoch + 1})"
         raise diverged(f"loss, got {losses[-1]} {step}", config, training)
 
 
@@ -163,13 +160,11 @@ def diverged(what: str, config: WorkerConfig, training: Backend) -> RunError:
     )
 
 
-def _observation(
-    place: Place, standing: Standing, step: int, done: Done, seconds: float
-) -> Observation:
+def _observation(place: Place, standing: Standing, done: Done, seconds: float) -> Observation:
     position = standing.position
     return Observation(
         generation=place.generation,
-        step=step,
+        step=position.steps,
         examples_per_second=done.examples / max(seconds, 1e-9),
         step_seconds=seconds / done.steps,
         sync_seconds=done.sync_seconds,
@@ -181,6 +176,5 @@ def _observation(
 
 def _progress(position: Position, task: Task, total: int, rate: float) -> Progress:
     figures = task.figures(position.totals, position.offset)
-    trained = position.examples_trained
-    done = round(position.progress_examples) if position.batch_size else trained
+    done, trained = round(position.progress_examples), position.examples_trained
     return Progress(done, total, position.epoch, position.loss, figures, rate, trained)

@@ -77,7 +77,7 @@ class Life:
                 return self._end_alone(order, error)
             if self._done and error is None:
                 self._finish(order)
-            self._member.rest(self._generation, self._steps(), self._has_state)
+            self._member.rest(self._generation, self._standing.position.steps, self._has_state)
 
     def paused(self) -> bool:
         """As Outside."""
@@ -100,10 +100,6 @@ class Life:
     @property
     def _done(self) -> bool:
         return advance.finished(self._config, self._standing.position, len(self._split))
-
-    def _steps(self) -> int:
-        size = self._config.batch_size
-        return advance.steps_done(self._standing.position, len(self._split), size)
 
     def _agree(self, order: Generation, collective: Collective) -> None:
         """All ranks take the donor's state."""
@@ -128,10 +124,11 @@ class Life:
         if found:
             checkpoint.require_same(found, self._spec, folder)
             self._training.assign(found.tensors, str(folder))
-            self._standing.position = found.position
         elif self._config.start_weights:
             warm.start(self._training, storage.location(self._config.start_weights))
-        position = self._standing.position
+        position = found.position if found else Position()
+        position = advance.begun(position, len(self._split), self._config.batch_size)
+        self._standing.position = position
         if not self._done:
             at = found.saved_at_microseconds if found else None
             self.tell(Started(position.epoch, position.offset, at))
@@ -141,12 +138,10 @@ class Life:
         place = Place(membership.generation, membership.rank, membership.world_size)
         self._world_size = place.world_size
         alone = place.world_size == 1 and not self._config.deterministic
-        used, training = None if alone else collective, self._training
-        if self._config.largest_batch:
-            position = self._standing.position
-            size = order.batch_size or position.batch_size or self._config.batch_size
-            self._standing.position = replace(position, batch_size=size)
-            training = training.sized(size)
+        used, position = None if alone else collective, self._standing.position
+        size = order.batch_size or position.batch_size
+        self._standing.position = replace(position, batch_size=size)
+        training = self._training.sized(size)
         elastic.train(self._config, training, self._split, self._standing, place, used, self)
 
     def _finish(self, order: Generation) -> None:

@@ -21,9 +21,10 @@ class Position:
         examples_trained: over all epochs.
         history: the epochs that are done.
         noise: of the gradients of late.
-        batch_size: the global batch of late, where it may change; 0 where it is the spec's.
-        steps: of the optimiser so far, where the batch may change.
-        progress_examples: what was done in examples at the spec's batch, where it may change.
+        batch_size: the global batch of late; 0 before the first step, and where an older Tally
+            saved one that does not change: `advance.begun` knows it and what follows from it.
+        steps: of the optimiser so far.
+        progress_examples: what was done, in examples at the spec's batch.
     """
 
     epoch: int = 0

@@ -14,7 +14,7 @@ from tally.data.format import Array, Split
 from tally.errors import RunError
 from tally.gang.collective import Collective
 from tally.gang.messages import WorkerConfig
-from tally.learning.advance import Done, steps_done, steps_left
+from tally.learning.advance import Done, steps_left
 from tally.learning.backend import Backend
 from tally.learning.moment import NOISE_STEPS, Moment, Total, rows
 from tally.learning.noise import GradientNoise, averaged
@@ -38,7 +38,7 @@ class Alone:
 
     def take(self, position: Position, split: Split, indices: Array) -> Done:
         """Compute some steps and apply them."""
-        if position.batch_size and self._unmeasured >= NOISE_STEPS:
+        if self._config.largest_batch and self._unmeasured >= NOISE_STEPS:
             self._unmeasured = 0
             return self._halves(position, split, indices)
         began = time.monotonic()
@@ -73,7 +73,7 @@ class Alone:
         sums = training.totals(vector)
         noise = position.noise
         if np.isfinite(sums.loss_sum):
-            noise = _measured(training, position, len(indices), sums, training.apply(vector))
+            noise = _measured(position, sums, training.apply(vector))
         flags = outside.paused(), outside.stopping()
         return Done(sums.row, examples, examples, *flags, noise=noise)
 
@@ -118,8 +118,7 @@ class Together:
             )
         noise = position.noise
         if np.isfinite(sums.loss_sum):
-            squares = training.apply(total)
-            noise = _measured(training, position, len(indices), sums, squares)
+            noise = _measured(position, sums, training.apply(total))
         self._syncs.append(sync_seconds)
         return Done(
             sums.row,
@@ -133,12 +132,9 @@ class Together:
         )
 
 
-def _measured(
-    training: Backend, position: Position, examples: int, sums: Total, squares: float
-) -> GradientNoise:
+def _measured(position: Position, sums: Total, squares: float) -> GradientNoise:
     """The noise after a step, if it was measured in it."""
-    done = steps_done(position, examples, training.plan.batch_size)
-    if not sums.parts or done < ADAM_STEPS:
+    if not sums.parts or position.steps < ADAM_STEPS:
         return position.noise
     small = sums.part_squares, sums.part_examples
     return averaged(position.noise, *small, squares, sums.examples)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tally.errors import RunError, SchemaError, SpecError
 from tally.gang.messages import EpochEnd
-from tally.learning import checkpoint
+from tally.learning import advance, checkpoint
 from tally.learning.checkpoint import Checkpoint
 from tally.learning.position import Position
 
@@ -30,7 +30,10 @@ def made(epoch: int = 1, offset: int = 64, fill: float = 1.0) -> Checkpoint:
         "optimizer/0000.iteration": np.array(5, np.int64),
     }
     totals = {"correct": 50.0}
-    position = Position(epoch, offset, 12.25, 56.0, totals, 0.5, 1064, HISTORY)
+    position = Position(
+        epoch, offset, 12.25, 56.0, totals, 0.5, 1064, HISTORY,
+        batch_size=32, steps=17, progress_examples=1064.0,
+    )  # fmt: skip
     return Checkpoint(SPEC, position, 1_790_000_000_000_000, tensors)
 
 
@@ -153,7 +156,8 @@ def test_a_position_that_an_older_tally_cannot_read_is_of_a_schema_that_it_refus
     assert isinstance(path, Path)
     _, state = checkpoint.read_tensors(path)
     assert state["position"]["loss_weight"] == 56.0  # schema 2 knew none
-    assert state["schema"] == 3
+    assert state["position"]["steps"] == 17  # and 3 counted none where the batch was fixed
+    assert state["schema"] == 4
 
 
 def test_a_kill_in_mid_save_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
@@ -162,7 +166,7 @@ import sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from tests.learning.test_checkpoint import made
-from tally.learning import checkpoint
+from tally.learning import advance, checkpoint
 offset = 0
 while True:
     offset += 32
@@ -196,3 +200,7 @@ def test_a_position_of_an_older_tally_is_read_as_it_was() -> None:
     assert (found.loss, found.totals) == (12.25 / 64, {"correct": 50})
     assert found.history == HISTORY
     assert found.as_json().items() >= (older | {"loss_weight": 64}).items()
+    known = advance.begun(found, 1000, 32)
+    assert (known.batch_size, known.steps, known.progress_examples) == (32, 32 + 2, 1064)
+    grown = replace(known, batch_size=64, steps=100)
+    assert advance.begun(grown, 1000, 32) == grown

@@ -13,6 +13,7 @@ import pytest
 
 from helpers.command import tally
 from tally import events
+from tally.learning import checkpoint, order
 
 HERE = Path(__file__).parent / "before_tasks"
 SAID = json.loads((HERE / "said.json").read_text())
@@ -74,3 +75,8 @@ def test_the_interrupted_one_goes_on_from_its_checkpoint(old: Path) -> None:
     assert [epoch["epoch"] for epoch in summary["history"]] == list(range(400))
     assert all(0 < epoch["accuracy"] <= 1 for epoch in summary["history"])
     assert json.loads(tally("bill", INTERRUPTED, "--json").stdout)["attempts"] == 2
+    end = checkpoint.latest(old / "runs" / INTERRUPTED / "checkpoints", pytest.fail)
+    assert end is not None  # its steps before were not counted, those since were
+    examples, batch = end.position.examples_trained // 400, int(end.spec["batch_size"])
+    assert end.position.steps == 400 * order.steps_per_epoch(examples, batch)
+    assert end.position.batch_size == batch
