@@ -57,7 +57,7 @@ class Backend(Protocol):
     def warm(self) -> None:
         """Compile every shape that gangs of 1 … max_workers bring; changes no variable."""
 
-    def run(self, x: Array, y: Any, epoch: int, offset: int) -> Array:
+    def run(self, x: Array, y: Any, epoch: int, offset: int, steps: int = 0) -> Array:
         """Train alone on consecutive batches, one optimiser step each; not in deterministic mode.
 
         Args:
@@ -65,6 +65,8 @@ class Backend(Protocol):
                 only at the end of an epoch.
             y: the targets, of n examples.
             epoch, offset: where in the epoch's order x begins.
+            steps: of the optimiser before these: what is done to weights after a step goes by its
+                number.
 
         Returns:
             What each step adds up to, float32 (steps, 2 + totals): loss, its weight, the task's
@@ -96,8 +98,12 @@ class Backend(Protocol):
     def totals(self, vector: Vector) -> Total:
         """What the sum of a step's parts says, without applying it."""
 
-    def apply(self, vector: Vector) -> float:
+    def apply(self, vector: Vector, steps: int = 0) -> float:
         """Take the step: put the sum of its parts into the variables.
+
+        Args:
+            vector: the sum.
+            steps: of the optimiser before this one, as for `run`.
 
         Returns:
             The squared norm of its gradient, as the optimiser saw it; 0 where that is not measured.
@@ -107,8 +113,8 @@ class Backend(Protocol):
         """Copies of what a checkpoint must hold, by names that are the same in every process.
 
         Args:
-            of: how the names begin: "model/" or "optimizer/"; all by default. Nothing else is
-                copied.
+            of: how the names begin: "model/", "optimizer/" or "after/" (what belongs to what is
+                done after each step); all by default. Nothing else is copied.
 
         Returns:
             C-ordered arrays: safetensors writes the memory of another as it lies, without a word.

@@ -55,7 +55,7 @@ class Alone:
         training, outside = self._training, self._outside
         here = indices[position.offset : position.offset + steps * training.plan.batch_size]
         x, y = split.gather(here)
-        sums = training.run(x, y, position.epoch, position.offset)
+        sums = training.run(x, y, position.epoch, position.offset, position.steps)
         flags = outside.paused(), outside.stopping()
         return Done(sums, len(here), len(here), *flags), x.nbytes + size_bytes(y)
 
@@ -73,7 +73,7 @@ class Alone:
         sums = training.totals(vector)
         noise = position.noise
         if np.isfinite(sums.loss_sum):
-            noise = _measured(position, sums, training.apply(vector))
+            noise = _measured(position, sums, training.apply(vector, position.steps))
         flags = outside.paused(), outside.stopping()
         return Done(sums.row, examples, examples, *flags, noise=noise)
 
@@ -118,7 +118,7 @@ class Together:
             )
         noise = position.noise
         if np.isfinite(sums.loss_sum):
-            noise = _measured(position, sums, training.apply(total))
+            noise = _measured(position, sums, training.apply(total, position.steps))
         self._syncs.append(sync_seconds)
         return Done(
             sums.row,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tally.learning.tensorflow import lstm_kernel, optimiser, parts
+from tally.learning.tensorflow import after, lstm_kernel, optimiser, parts
 from tally.learning.tensorflow.gradients import (
     Problem,
     backward,
@@ -20,13 +20,14 @@ Tensor = Any
 def trace_steps(problem: Problem, batch_size: int) -> Callable[..., tuple[Tensor, Tensor]]:
     """(x, y, where int64 (2,): epoch, offset) → (steps done, float32 (steps, k) of their sums).
 
-    Takes as many steps as x has batches; the last one may be smaller.
+    Takes as many steps as x has batches; the last one may be smaller. Where something is done after
+    each step there is a fourth argument: the optimiser's steps before, int64 ().
     """
     import tensorflow as tf
 
     apply = optimiser.apply_function(problem.optimizer, problem.model.trainable_variables)
 
-    def call(x: Tensor, y: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    def call(x: Tensor, y: Tensor, where: Tensor, *before: Tensor) -> tuple[Tensor, Tensor]:
         steps = (tf.shape(x)[0] + batch_size - 1) // batch_size
         of_steps = tf.TensorArray(tf.float32, steps, element_shape=(sums_of(problem),))
 
@@ -38,6 +39,8 @@ def trace_steps(problem: Problem, batch_size: int) -> Callable[..., tuple[Tensor
             sums, gradients = backward(problem, x_here, y_here, point, rows)
             whole = tf.cast(rows, tf.float32)
             apply([g if g is None else by_weight(problem, g, whole, sums[1]) for g in gradients])
+            if problem.after:
+                problem.after.change(before[0] + tf.cast(i, tf.int64) + 1)
             return i + 1, tf.math.is_finite(sums[0]), found.write(i, sums)
 
         done, _, found = tf.while_loop(
@@ -49,6 +52,5 @@ def trace_steps(problem: Problem, batch_size: int) -> Callable[..., tuple[Tensor
         return done, found.stack()
 
     with lstm_kernel.fused(problem.model, batch_size):
-        return parts.concrete(
-            call, [*examples_signature(problem.meta), tf.TensorSpec((2,), tf.int64)]
-        )
+        where = [tf.TensorSpec((2,), tf.int64), *after.signature(problem.after)]
+        return parts.concrete(call, [*examples_signature(problem.meta), *where])

@@ -26,6 +26,7 @@ from tally.learning.tensorflow import (
     randomness,
     warming,
 )
+from tally.learning.tensorflow.after import After
 from tally.learning.tensorflow.gradients import Problem
 from tally.tasks import registry
 from tally.tasks.task import Task
@@ -97,12 +98,13 @@ class TensorFlowBackend:
         """As Backend."""
         warming.warm(self, self.problem)
 
-    def run(self, x: Array, y: Any, epoch: int, offset: int) -> Array:
+    def run(self, x: Array, y: Any, epoch: int, offset: int, steps: int = 0) -> Array:
         """As Backend."""
         if self.strategy:
-            return self._run_spread(x, y, epoch, offset)
-        steps, sums = self._lone()(x, y, np.array([epoch, offset], np.int64))
-        return sums.numpy()[: int(steps)]  # type: ignore[no-any-return]
+            return self._run_spread(x, y, epoch, offset, steps)
+        where = np.array([epoch, offset], np.int64)
+        done, sums = self._lone()(x, y, where, *self._asked(steps))
+        return sums.numpy()[: int(done)]  # type: ignore[no-any-return]
 
     def share(self, x: Array, y: Any, moment: Moment, flags: Array, measured: bool = False) -> Any:
         """As Backend; the vector is laid out as `parts` says, flags are in a rank's first shard."""
@@ -134,14 +136,14 @@ class TensorFlowBackend:
             (first, second),
         )
 
-    def apply(self, vector: Any) -> float:
+    def apply(self, vector: Any, steps: int = 0) -> float:
         """As Backend."""
         problem, over = self.problem, self.strategy
 
         def trace() -> Any:
             return devices.trace_apply(problem, over) if over else parts.trace_apply(problem)
 
-        return float(self._traced("apply", trace)(vector))
+        return float(self._traced("apply", trace)(vector, *self._asked(steps)))
 
     def variables(self, of: str = "") -> dict[str, Array]:
         """As Backend."""
@@ -178,12 +180,21 @@ class TensorFlowBackend:
 
     def _named(self) -> dict[str, Any]:
         """Every variable that a checkpoint must hold."""
-        groups = {"model": self.model.variables, "optimizer": self.optimizer.variables}
+        after = self.problem.after
+        groups = {
+            "model": self.model.variables,
+            "optimizer": self.optimizer.variables,
+            "after": after.variables if after else (),
+        }
         return {
             f"{group}/{i:04d}.{variable.name}": variable
             for group, variables in groups.items()
             for i, variable in enumerate(variables)
         }
+
+    def _asked(self, steps: int) -> tuple[Array, ...]:
+        """The steps before, for traced functions of a problem that asks for them."""
+        return (np.array(steps, np.int64),) if self.problem.after else ()
 
     def _traced(self, name: str, trace: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
         if name not in self.traced:
@@ -207,7 +218,7 @@ class TensorFlowBackend:
 
         return self._traced(name, trace)
 
-    def _run_spread(self, x: Array, y: Any, epoch: int, offset: int) -> Array:
+    def _run_spread(self, x: Array, y: Any, epoch: int, offset: int, steps: int) -> Array:
         """`run` on several devices: one step after another, whose sums end with the worker."""
         size, found = self.plan.batch_size, []
         for begin in range(0, len(x), size):
@@ -218,7 +229,7 @@ class TensorFlowBackend:
             found.append(total.row[0])
             if not np.isfinite(total.loss_sum):
                 break
-            self.apply(vector)
+            self.apply(vector, steps + len(found) - 1)
         return np.array(found, np.float32)
 
     def _shards(self) -> Callable[..., Any]:
@@ -246,11 +257,19 @@ class TensorFlowBackend:
         return found
 
 
-def prepare(model: Any, meta: Meta, plan: StepPlan) -> TensorFlowBackend:
+def prepare(
+    model: Any, meta: Meta, plan: StepPlan, after: After | None = None
+) -> TensorFlowBackend:
     """Trace the training of a model on a dataset's examples; changes no variable.
 
     A compiled model keeps its optimizer and loss; another gets Adam and the task's loss. In the
     scope of a strategy of `devices`, where the model was built, it spreads over its devices.
+
+    Args:
+        model: built, and compiled or not.
+        meta: of the dataset.
+        plan: of the steps.
+        after: what is done to the weights after each of them.
 
     Raises:
         SpecError: the batch is to change, and the learning rate cannot.
@@ -262,7 +281,7 @@ def prepare(model: Any, meta: Meta, plan: StepPlan) -> TensorFlowBackend:
     optimizer.build(model.trainable_variables)
     randomness.generator_for_all()
     loss = registry.named(meta.task).loss(meta.facts, model.loss if compiled else None)
-    problem = Problem(model, optimizer, loss, meta, plan.seed)
+    problem = Problem(model, optimizer, loss, meta, plan.seed, after)
     rate = optimiser.constant_rate(optimizer)
     if plan.batches and rate is None:
         raise SpecError(

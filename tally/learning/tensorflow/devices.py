@@ -118,7 +118,7 @@ def trace_part(problem: Problem, padded_rows: int, over: Any) -> Callable[..., T
     )
 
 
-def trace_apply(problem: Problem, over: Any) -> Callable[[Tensor], Tensor]:
+def trace_apply(problem: Problem, over: Any) -> Callable[..., Tensor]:
     """tally.learning.tensorflow.parts.trace_apply, the same on each of several devices.
 
     Args:
@@ -131,16 +131,18 @@ def trace_apply(problem: Problem, over: Any) -> Callable[[Tensor], Tensor]:
         gradients, _ = parts.unpacked(problem, vector)
         problem.optimizer.apply(gradients, list(problem.model.trainable_variables))
 
-    def put(vector: Tensor) -> Tensor:
+    def put(vector: Tensor, *before: Tensor) -> Tensor:
         found = parts.squared_norm(problem, vector)
         with tf.control_dependencies([found]):
             over.run(replica, args=(vector,))
         for variable, change in parts.unpacked(problem, vector)[1]:
             variable.assign(variable.value + change)
+        if problem.after:  # outside the replicas: computed once, assigned on all of them
+            problem.after.change(before[0] + 1)
         return found
 
     with _already_summed(problem.optimizer):
-        return parts.concrete(put, [tf.TensorSpec((parts.layout(problem).size,), tf.float32)])
+        return parts.concrete(put, parts.apply_signature(problem))
 
 
 def _slice(examples: Any, begin: Tensor, replicas: int) -> Any:

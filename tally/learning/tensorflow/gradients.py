@@ -10,6 +10,7 @@ import numpy as np
 
 from tally.data.format import Meta
 from tally.learning.tensorflow import randomness
+from tally.learning.tensorflow.after import After
 from tally.learning.tensorflow.randomness import Point
 from tally.tasks import registry
 from tally.tasks.targets import batched
@@ -28,6 +29,7 @@ class Problem:
         loss: by example, of the task or of the compiled model.
         meta: of the dataset.
         seed: of the run.
+        after: what is done to weights after each step, or None.
         present: by trainable variable, whether it has a gradient; empty until traced.
         weighted: whether the loss has weights of its own; empty until traced.
         not_by_row: names of random layers that draw otherwise than by row.
@@ -38,6 +40,7 @@ class Problem:
     loss: Loss
     meta: Meta
     seed: int
+    after: After | None = None
     present: list[bool] = field(default_factory=list)
     weighted: list[bool] = field(default_factory=list)
     not_by_row: set[str] = field(default_factory=set)

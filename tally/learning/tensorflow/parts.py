@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tally.data.format import Array
-from tally.learning.tensorflow import lstm_kernel, optimiser
+from tally.learning.tensorflow import after, lstm_kernel, optimiser
 from tally.learning.tensorflow.gradients import (
     Problem,
     backward,
@@ -161,22 +161,27 @@ def trace_shards(problem: Problem, padded_rows: int) -> Callable[..., Tensor]:
         return concrete(compute, signature)
 
 
-def trace_apply(problem: Problem) -> Callable[[Tensor], Tensor]:
-    """(the sum of a step's vectors) → `squared_norm`; the variables are one step further."""
+def trace_apply(problem: Problem) -> Callable[..., Tensor]:
+    """(the sum of a step's vectors) → `squared_norm`; the variables are one step further.
+
+    Where something is done after each step there is a second argument: the steps before, int64 ().
+    """
     import tensorflow as tf
 
     apply = optimiser.apply_function(problem.optimizer, problem.model.trainable_variables)
 
-    def put(vector: Tensor) -> Tensor:
+    def put(vector: Tensor, *before: Tensor) -> Tensor:
         gradients, changes = unpacked(problem, vector)
         found = squared_norm(problem, vector)
         with tf.control_dependencies([found]):  # as the optimizer was before
             apply(gradients)
         for variable, change in changes:
             variable.assign(variable.value + change)
+        if problem.after:
+            problem.after.change(before[0] + 1)
         return found
 
-    return concrete(put, [tf.TensorSpec((layout(problem).size,), tf.float32)])
+    return concrete(put, apply_signature(problem))
 
 
 def squared_norm(problem: Problem, vector: Tensor) -> Tensor:
@@ -241,6 +246,14 @@ def step_signature(problem: Problem) -> list[Any]:
         tf.TensorSpec((4,), tf.int64),
         tf.TensorSpec((2,), tf.float32),
     ]
+
+
+def apply_signature(problem: Problem) -> list[Any]:
+    """Of the sum of a step's vectors, and of the steps before it if anything asks."""
+    import tensorflow as tf
+
+    vector = tf.TensorSpec((layout(problem).size,), tf.float32)
+    return [vector, *after.signature(problem.after)]
 
 
 def concrete(function: Callable[..., Any], signature: list[Any]) -> Callable[..., Any]:

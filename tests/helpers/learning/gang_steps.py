@@ -114,7 +114,7 @@ def step_of(
         vector = vector + one
     total = training.totals(vector)
     assert (total.examples, total.flags) == (examples, (1.0, sum(range(size))))
-    training.apply(vector)
+    training.apply(vector, order.step_number(epoch, offset, len(x), training.plan.batch_size))
     return total
 
 
@@ -136,7 +136,7 @@ def alone(training: TensorFlowBackend, steps: int) -> list[float]:
     epoch = 0
     while len(losses) < steps:
         here = order.epoch_order(SEED, epoch, EXAMPLES)[: (steps - len(losses)) * BATCH]
-        losses += training.run(X[here], Y[here], epoch, 0)[:, 0].tolist()
+        losses += training.run(X[here], Y[here], epoch, 0, len(losses))[:, 0].tolist()
         epoch += 1
     return losses
 
