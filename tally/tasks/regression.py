@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tally.errors import DataError
+from tally.tasks.plain import RESAMPLES, SCHEMA, Plain
 from tally.tasks.sections import Chart, Fact, Mark, Section, Series, Shown
 from tally.tasks.task import (
     Array,
@@ -14,17 +15,14 @@ from tally.tasks.task import (
     Headline,
     Kind,
     Loss,
-    Paired,
     Target,
     Tensor,
 )
 
-RESAMPLES = 2_000
 DRAWN = 400  # test examples in the report's plot
-SCHEMA = 2
 
 
-class Regression:
+class Regression(Plain):
     """Targets are numbers (n,). A model gives (n, 1): the number less the training split's mean, in
     its standard deviations, so that losses and learning rates are those of any scale."""
 
@@ -36,8 +34,6 @@ class Regression:
         "test_mae": Kind(),
         "test_rmse": Kind(),
     }
-    nearly = 0.005
-    invariant = False
     headline = Headline(
         "test_r2", "R²", "R²", share=False, higher_is_better=True, interval="r2_interval"
     )
@@ -71,13 +67,6 @@ class Regression:
 
         if not np.isfinite(target).all():
             raise DataError(f"{where}: expected finite numbers, got nan or infinity; fill them")
-
-    def stratify(self, target: Any) -> None:
-        """Of one kind."""
-
-    def strata(self, facts: Facts) -> tuple[str, ...]:
-        """None."""
-        return ()
 
     def target(self, facts: Facts) -> Target:
         """A number."""
@@ -129,19 +118,6 @@ class Regression:
     def value(self, records: Array) -> float:
         """R² of (n, 2): target, prediction."""
         return _r2(records)
-
-    def paired(self, records: Array, others: Array) -> Paired:
-        """By resampling the examples: how R² differs, and how often the first is not ahead."""
-        import numpy as np
-
-        random, n = np.random.default_rng(0), len(records)
-        apart = np.empty(RESAMPLES)
-        for k in range(RESAMPLES):
-            rows = random.integers(0, n, n)
-            apart[k] = _r2(records[rows]) - _r2(others[rows])
-        low, high = np.percentile(apart, [2.5, 97.5])
-        p_value = (1 + int((apart <= 0).sum())) / (1 + RESAMPLES)
-        return Paired(_r2(records) - _r2(others), (float(low), float(high)), p_value)
 
     def row(self, measures: Mapping[str, Any]) -> dict[str, Any]:
         """R² with its interval, and the errors."""
@@ -203,9 +179,6 @@ class Regression:
                 marks=tuple(Mark(x, y, f"{x:.4g}, predicted {y:.4g}") for x, y in points),
             ),
         )
-
-    def chart(self, measures: Mapping[str, Any], artifact: Any) -> None:
-        """Nothing: it is for classes."""
 
 
 class Measured:
