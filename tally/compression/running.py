@@ -35,7 +35,7 @@ class Runner:
         self._meta, self._batch = meta, 0
         both = (self._input, self._output)
         shapes = [tuple(int(n) for n in d["shape_signature"][1:]) for d in both]
-        wanted = [tuple(meta.input_shape), (registry.named(meta.task).head(meta.facts).units,)]
+        wanted = [tuple(meta.input_shape), registry.named(meta.task).head(meta.facts).answer]
         if shapes != wanted:
             raise DataError(
                 f"{file}: expected a model from {wanted[0]} to {wanted[1]}, those of dataset "

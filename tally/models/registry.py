@@ -112,9 +112,9 @@ def _check_shapes(name: str, model: "keras.Model", meta: Meta) -> None:
             f"{name}: expected a model with one input of shape {wanted}, that of dataset "
             f"{meta.name}, got {found}; change keras.Input to {meta.input_shape}"
         )
-    units = registry.named(meta.task).head(meta.facts).units
-    if model.output_shape != (None, units):
+    answer = registry.named(meta.task).head(meta.facts).answer
+    if model.output_shape != (None, *answer):
         raise DataError(
-            f"{name}: expected a model whose output has shape {(None, units)}, for {meta.task} of "
-            f"dataset {meta.name}, got {model.output_shape}; end it with Dense({units})"
+            f"{name}: expected a model whose output has shape {(None, *answer)}, for {meta.task} "
+            f"of dataset {meta.name}, got {model.output_shape}; end it with Dense({answer[-1]})"
         )

@@ -48,10 +48,22 @@ class Target:
 
 @dataclass(frozen=True)
 class Head:
-    """One output of a packaged model's end: a dense layer."""
+    """A packaged model's end: a dense layer.
+
+    Attributes:
+        units: of it.
+        activation: of it.
+        shape: that the units are brought to for an answer, (length, tags); () leaves them.
+    """
 
     units: int
     activation: str
+    shape: tuple[int, ...] = ()
+
+    @property
+    def answer(self) -> tuple[int, ...]:
+        """The shape of a model's output for an example."""
+        return tuple(self.shape) or (self.units,)
 
 
 Loss = Callable[[Batch, Tensor], tuple[Tensor, Tensor | None]]

@@ -13,7 +13,8 @@ def outputs(meta: Meta) -> Any:
     import keras
 
     wanted = registry.named(meta.task).head(meta.facts)
-    return keras.layers.Dense(wanted.units, activation=wanted.activation)
+    dense = keras.layers.Dense(wanted.units, activation=wanted.activation)
+    return (lambda x: keras.layers.Reshape(wanted.shape)(dense(x))) if wanted.shape else dense
 
 
 def cost(meta: Meta, inputs: int) -> list[LayerCost]:
