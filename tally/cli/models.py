@@ -94,7 +94,7 @@ def _progress(what: str, done: int, total: int) -> None:
 
 def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     from tally.reports import words
-    from tally.tasks.registry import headline_among
+    from tally.tasks import reading
 
     if as_json:
         print(json.dumps({"schema": 1, "candidates": rows}))
@@ -106,12 +106,11 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
         if row["failed"]:
             table.add_row(row["name"], f"failed: {row['failed']}")
             continue
-        headline = headline_among(row)
-        assert headline is not None, "what was measured has its task's headline"
-        interval = " – ".join(words.measured(headline.name, end) for end in row[headline.interval])
+        headline = reading.words(row.get("words", {}), row).headline
+        interval = " – ".join(words.measured(headline, end) for end in row[headline.interval])
         one = row["latency"]["batch_1"]["median_seconds"]
         table.add_row(
-            row["name"], words.finely(headline.name, row[headline.name]), interval,
+            row["name"], words.finely(headline, row[headline.name]), interval,
             words.count(row["bytes"]), f"{1e3 * one:.3g} ms", words.usd(row["usd_per_million"]),
         )  # fmt: skip
     Console().print(table)

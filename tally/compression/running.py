@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tally.data.format import Array, Meta, Split
+from tally.data.head import head
 from tally.errors import DataError
 from tally.tasks import registry
 
@@ -35,7 +36,7 @@ class Runner:
         self._meta, self._batch = meta, 0
         both = (self._input, self._output)
         shapes = [tuple(int(n) for n in d["shape_signature"][1:]) for d in both]
-        wanted = [tuple(meta.input_shape), registry.named(meta.task).head(meta.facts).answer]
+        wanted = [tuple(meta.input_shape), head(meta).answer]
         if shapes != wanted:
             raise DataError(
                 f"{file}: expected a model from {wanted[0]} to {wanted[1]}, those of dataset "

@@ -1,8 +1,8 @@
 """The bill of a run, from its charges: what, where, how much, and what of it was wasted. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -10,7 +10,7 @@ from tally.costing.allocation import Charge, usd
 from tally.costing.runs import RunRecord, State
 from tally.costing.usage import PHASES, Phase
 from tally.costing.wall import wall
-from tally.tasks.registry import USUAL, headline_among, headlines, named
+from tally.tasks import reading
 from tally.tasks.task import Headline
 
 SCHEMA = 1
@@ -56,6 +56,7 @@ class Bill:
         wasted: one line a phase (queue, startup, restart) that held anything.
         confirmed: False where a worker's usage is its conductor's word only.
         unpriced: machine types of the run whose price is not known; their hardware is not in it.
+        words: how its measures are read, as RunRecord says.
         platform_seconds: of wall_seconds, when no pod of its steps was there: Kubeflow's own.
     """
 
@@ -81,6 +82,7 @@ class Bill:
     confirmed: bool = True
     unpriced: tuple[str, ...] = ()
     platform_seconds: float = 0.0
+    words: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
@@ -90,15 +92,17 @@ class Bill:
     @property
     def headline(self) -> Headline:
         """The words of its measure."""
-        return headlines()[self.measure]
+        return reading.words(self.words, [self.measure]).headline
 
     @property
     def plain(self) -> dict[str, Any]:
         """All but lists; the result by the names that its task gives it."""
-        left_out = (*_LISTS, "measure", "result", "usd_per_point", "unpriced")
+        left_out = (*_LISTS, "measure", "result", "usd_per_point", "unpriced", "words")
         found = {name: getattr(self, name) for name in self.__slots__ if name not in left_out}
-        found[self.headline.name] = self.result
-        return found | ({self.headline.usd: self.usd_per_point} if self.headline.usd else {})
+        headline = self.headline
+        found[headline.name] = self.result
+        found |= {headline.usd: self.usd_per_point} if headline.usd else {}
+        return found | ({"words": dict(self.words)} if self.words else {})
 
     def as_json(self) -> dict[str, Any]:
         """The bill as JSON's types; amounts are numbers, in USD."""
@@ -135,7 +139,7 @@ def make_bill(run: RunRecord, charges: Sequence[Charge], value_of_hour_usd: floa
     waited = wall(run, (charge.usage for charge in own))
     time = usd(waited.microseconds, value_of_hour_usd)
     total = hardware + software + time
-    headline = headline_among(run.metrics) or named(USUAL).headline
+    headline = reading.words(run.words, run.metrics).headline
     result = run.metrics.get(headline.name)
     priced = bool(headline.usd and result)
     examples = run.examples_trained or None
@@ -163,6 +167,7 @@ def make_bill(run: RunRecord, charges: Sequence[Charge], value_of_hour_usd: floa
         confirmed=all(charge.usage.confirmed for charge in own),
         unpriced=_unpriced(own),
         platform_seconds=waited.platform_microseconds / 1e6,
+        words=run.words,
     )
 
 

@@ -20,7 +20,7 @@ from tally.costing.quotes import Quote, RunEvent
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
 from tally.errors import SpecError
-from tally.tasks.registry import USUAL, headline_among, named
+from tally.tasks import reading
 
 SCHEMA = 1
 """Of what this Tally writes."""
@@ -137,7 +137,7 @@ def bill_of(document: Mapping[str, Any]) -> Bill:
         for name in _LINES
     }
     unpriced = tuple(document.get("unpriced", ()))
-    headline = headline_among(document) or named(USUAL).headline
+    headline = reading.words(document.get("words", {}), document).headline
     result = {
         "measure": headline.name,
         "result": document.get(headline.name),

@@ -26,6 +26,8 @@ class RunRecord:
         attempt: 1 for the first life, one more for each resume.
         owner: `pid:create_time` of the submit that runs it, "" once it has ended.
         metrics: what evaluate measured, by name.
+        words: how those are read where a user's file has the task, as tally.tasks.registry keeps
+            them; {} where a packaged one says it.
         examples_trained: examples that went into the weights, counted once each epoch.
         error: the one line that the user saw.
         value_of_hour_usd: what the user said an hour of waiting is worth, when submitting.
@@ -45,6 +47,7 @@ class RunRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     examples_trained: int = 0
     error: str = ""
+    words: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def namespace(self) -> str:

@@ -29,7 +29,7 @@ from tally.costing.merge import heard_microseconds
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Usage
 
-SCHEMA = 6
+SCHEMA = 7
 """The newest revision in migrations/versions; change it with them only."""
 
 Values: TypeAlias = dict[str, Any]
@@ -100,6 +100,7 @@ runs = Table(
     Column("metrics", JSON, nullable=False),
     Column("examples_trained", BigInteger, nullable=False),
     Column("error", Text, nullable=False),
+    Column("words", JSON, nullable=False, server_default="{}"),
     Column("namespace", Text, primary_key=True, server_default=""),  # "": on a machine of its own
     Index("runs_created", "created_at_microseconds"),
 )
@@ -147,6 +148,7 @@ def run_values(record: RunRecord) -> Values:
         "namespace": record.namespace,
         "spec": dict(record.spec),
         "metrics": dict(record.metrics),
+        "words": dict(record.words),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from tally.tasks.registry import USUAL
+from tally.tasks.packaged import USUAL
 from tally.tasks.task import Facts
 
 Kind = Literal["image", "tokens", "sequence", "audio"]
@@ -40,10 +40,11 @@ class Meta:
             pictures, 1/32768 for audio; 1 for tokens, which stay integers).
         class_names: label k is class_names[k]; empty where there are none.
         vocabulary: token k is vocabulary[k]; 0 is padding, 1 unknown; empty unless kind is tokens.
-        task: what is learned of it, of tally.tasks.
+        task: what is learned of it, of tally.tasks; or the user's file that has a task of its own.
         learnt: what the task learnt of the training targets beside the names of classes, as JSON.
         reading: how files became examples, as JSON, by parameters' names: decided once, by train,
             so that others can be read as these were; empty where there was nothing to decide.
+        ending: units and activation of the task's head where a user's file has the task; else ().
     """
 
     name: str
@@ -56,6 +57,7 @@ class Meta:
     task: str = USUAL
     learnt: Mapping[str, Any] = field(default_factory=dict, hash=False)
     reading: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    ending: tuple[Any, ...] = ()
 
     @property
     def facts(self) -> Facts:
@@ -71,7 +73,7 @@ class Meta:
     def to_json(self) -> dict[str, Any]:
         """As dataset.json has it: what came later is left out where it is as it always was."""
         found = asdict(self)
-        usual = {"task": USUAL, "learnt": {}, "reading": {}}
+        usual = {"task": USUAL, "learnt": {}, "reading": {}, "ending": ()}
         return {k: v for k, v in found.items() if k not in usual or v != usual[k]}
 
     @classmethod

@@ -3,7 +3,7 @@
 import ast
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ import numpy as np
 
 from tally.data import arrays
 from tally.data.content import Array, Chunk, Content, Meta, SplitName
+from tally.data.head import head
 from tally.data.reading import rows_a_chunk
 from tally.errors import DataError, SpecError
 from tally.tasks import registry
 from tally.tasks.registry import USUAL
 from tally.tasks.targets import Ragged, arrays_of, values_of
 from tally.tasks.targets import rows as rows_of
-from tally.userfile import members
+from tally.userfile import is_user_file, members
 
 VERSION = 1
 _SPLITS: tuple[SplitName, ...] = ("train", "test")
@@ -28,7 +29,8 @@ class Given:
     """What a dataset() returned.
 
     Attributes:
-        task: that the file names as TASK; that of labels if it names none.
+        task: that the file names as TASK, or its own path where it has one of its own; that of
+            labels if it names none.
         splits: examples (n, …) and their targets.
     """
 
@@ -61,11 +63,11 @@ def check(path: str) -> None:
 def dataset(path: str) -> Given | str:
     """What the file's dataset() returns: arrays by split, or the name of a source.
 
-    Where the file names a task, `TASK = "name"`, targets may be several arrays by name, a list of
-    arrays among them being the rows of each example.
+    Where the file names a task, `TASK = "name"`, or has one, `TASK = MyTask()`, targets may be
+    several arrays by name, a list of arrays among them being the rows of each example.
 
     Raises:
-        SpecError: there is no such function, or it fails; no such task.
+        SpecError: there is no such function, or it fails; no such task, or TASK is none.
         DataError: it returns something else.
     """
     make, named = members(path, "dataset", "TASK")
@@ -117,12 +119,7 @@ def _splits(path: str, given: Any, task: str) -> dict[SplitName, tuple[Array, An
 
 
 def _task(path: str, named: Any) -> str:
-    if not isinstance(named, str):
-        raise SpecError(
-            f"{path}: expected TASK to be the name of a task ({', '.join(registry.names())}), got "
-            f"{type(named).__name__}; give a name"
-        )
-    return registry.named(named).name
+    return registry.named(named).name if isinstance(named, str) else registry.own(path, named)
 
 
 def _target(given: Any, task: str) -> Any:
@@ -138,8 +135,13 @@ def _target(given: Any, task: str) -> Any:
 
 
 def identity(given: Given) -> list[Any]:
-    """Shapes, types and checksums of the arrays; of another task than that of labels its name."""
+    """Shapes, types and checksums of the arrays; of another task than that of labels its name.
+
+    Of a file's own task the file, too: what was learnt of the targets, and how, is in it.
+    """
     facts: list[Any] = [] if given.task == USUAL else [given.task]
+    if is_user_file(given.task):
+        facts.append(hashlib.sha256(Path(given.task).read_bytes()).hexdigest())
     for x, y in (given.splits[split] for split in _SPLITS):
         for name, each in {"": x, **{f"y.{name}": a for name, a in arrays_of(y).items()}}.items():
             parts = (each.values, each.offsets) if isinstance(each, Ragged) else (each,)
@@ -165,6 +167,8 @@ def load(path: str, given: Given) -> Content:
     x_train, y_train = given.splits["train"]
     learnt = arrays.learnt(where, [y_train], given.task)
     meta = _describe(path, x_train).learning(*learnt)
+    if is_user_file(meta.task):
+        meta = replace(meta, ending=astuple(head(meta)))
     if meta.kind == "tokens":
         vocabulary = arrays.token_names(where, (given.splits[split][0] for split in _SPLITS))
         meta = replace(meta, vocabulary=vocabulary)

@@ -25,6 +25,9 @@ measured at its end, and why it failed, finds room still."""
 LARGEST_QUOTE_BYTES = 512 << 10
 """Of a quote's document, as JSON."""
 
+LARGEST_WORDS_BYTES = 8 << 10
+"""Of how a run's measures are read, as JSON."""
+
 MOST_CONDUCTED = 2_000
 """Rows that conductors tell of one pod."""
 
@@ -85,6 +88,20 @@ def require_quote(document: Mapping[str, object]) -> None:
             413,
             f"quote.document: expected {LARGEST_QUOTE_BYTES} bytes at most, got {found}; "
             "leave out rows",
+        )
+
+
+def require_words(document: Mapping[str, object]) -> None:
+    """Go on where the words of a run's task are none too many.
+
+    Raises:
+        Refusal: 413.
+    """
+    found = size(document)
+    if found > LARGEST_WORDS_BYTES:
+        raise Refusal(
+            413,
+            f"words: expected {LARGEST_WORDS_BYTES} bytes at most, got {found}; report less",
         )
 
 

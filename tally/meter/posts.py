@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from tally.costing.documents import MEASURED
 from tally.costing.quotes import Quote, RunEvent
+from tally.meter import keeping
+from tally.meter.refusal import Refusal
+from tally.tasks.kept import Words
 
 _LATEST_MICROSECONDS = 2**52  # in the year 2112
 
@@ -84,6 +87,22 @@ class PostedResize(Posted):
     wish: Word
 
 
+def _words(document: dict[str, Any]) -> dict[str, Any]:
+    """How a run's measures are read.
+
+    Raises:
+        Refusal: 422, they are not read so.
+    """
+    try:
+        Words.of(document)
+    except ValueError as error:
+        raise Refusal(
+            422, "events: expected words of a task, as tally.tasks.kept.Words has them, got others"
+        ) from error
+    keeping.require_words(document)
+    return document
+
+
 def measured(events: Iterable[PostedEvent]) -> dict[str, Any]:
     """What a run's steps measured, as fields of its record: `measured` events say it."""
     changes: dict[str, Any] = {}
@@ -91,6 +110,8 @@ def measured(events: Iterable[PostedEvent]) -> dict[str, Any]:
         for name, value in event.facts.items() if event.kind == MEASURED else ():
             if name == "examples_trained" and isinstance(value, int):
                 changes[name] = min(max(0, value), _LATEST_MICROSECONDS)
+            elif name == "words" and isinstance(value, dict):
+                changes[name] = _words(value)
             elif name != "examples_trained" and isinstance(value, int | float):
                 changes.setdefault("metrics", {})[name[:64]] = float(value)
     return changes

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from tally import userfile
 from tally.data.format import Meta
+from tally.data.head import head
 from tally.errors import DataError, SpecError
 from tally.models.flops import ModelCost
-from tally.tasks import registry
 
 if TYPE_CHECKING:
     import keras
@@ -112,7 +112,7 @@ def _check_shapes(name: str, model: "keras.Model", meta: Meta) -> None:
             f"{name}: expected a model with one input of shape {wanted}, that of dataset "
             f"{meta.name}, got {found}; change keras.Input to {meta.input_shape}"
         )
-    answer = registry.named(meta.task).head(meta.facts).answer
+    answer = head(meta).answer
     if model.output_shape != (None, *answer):
         raise DataError(
             f"{name}: expected a model whose output has shape {(None, *answer)}, for {meta.task} "

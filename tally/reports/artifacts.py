@@ -9,13 +9,13 @@ from tally.costing.quotes import Quote
 from tally.reports import judged, money, words
 from tally.reports.quote_text import against
 from tally.reports.render import render
-from tally.tasks import registry
+from tally.tasks import reading
 
 
 def evaluation_html(evaluation: Mapping[str, Any]) -> str:
     """The evaluation as a page: the result, what is to be seen of it, the candidates."""
-    headline = registry.of(evaluation).headline
-    result = words.finely(headline.name, evaluation[headline.name])
+    headline = reading.of(evaluation).headline
+    result = words.finely(headline, evaluation[headline.name])
     return render(
         "evaluation.html.j2",
         result=result if headline.share else f"{headline.title} {result}",

@@ -11,7 +11,8 @@ from tally.costing.bill import Bill
 from tally.costing.runs import RunRecord
 from tally.errors import SpecError
 from tally.reports import words
-from tally.tasks import registry
+from tally.tasks import reading
+from tally.tasks.task import Kind
 
 SCHEMA = 1
 Row = tuple[RunRecord, Bill]
@@ -37,8 +38,9 @@ def compare(rows: Sequence[Row]) -> Table:
         table.add_row(Text(name, style=style), *cells)
     table.add_section()
     for name, numbers in _metrics(rows).items():
-        best = max if registry.kind(name).higher_is_better else min
-        cells = _figures(numbers, functools.partial(words.measured, name), best)
+        kind = _kind(rows, name)
+        best = max if kind.higher_is_better else min
+        cells = _figures(numbers, functools.partial(words.measured, kind), best)
         table.add_row(Text(name), *cells)
     table.add_section()
     for name, numbers, shown in _costs(rows):
@@ -87,6 +89,12 @@ def _parameters(rows: Sequence[Row]) -> dict[str, list[Any]]:
 def _metrics(rows: Sequence[Row]) -> dict[str, list[float | None]]:
     names = dict.fromkeys(name for run, _ in rows for name in run.metrics)
     return {name: [run.metrics.get(name) for run, _ in rows] for name in names}
+
+
+def _kind(rows: Sequence[Row], name: str) -> Kind:
+    """How a measure is read, by the first run that has it."""
+    run = next(run for run, _ in rows if name in run.metrics)
+    return reading.words(run.words, run.metrics).kind(name)
 
 
 def _costs(

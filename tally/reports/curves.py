@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tally.reports import plot, words
 from tally.reports.history import Epoch, History, Sample, by_attempt
 from tally.reports.plot import Band, Dot, Line, Plot, Rule, Scale, Tick
-from tally.tasks import registry
+from tally.tasks.task import Column
 
 Pick = Callable[[Sample | Epoch], float | None]
 
@@ -25,7 +25,11 @@ class _Measure:
     tick: Callable[[float], str]
 
 
-def learning(history: History, evaluation: Mapping[str, object] | None) -> list[Plot]:
+def learning(
+    history: History,
+    evaluation: Mapping[str, object] | None,
+    columns: Mapping[str, Column],
+) -> list[Plot]:
     """Loss and figures over epochs (over examples where no epoch ended); [] without a figure."""
     per_epoch = _examples_per_epoch(history)
     highest = max([sample.done for sample in history.samples], default=0.0)
@@ -39,7 +43,9 @@ def learning(history: History, evaluation: Mapping[str, object] | None) -> list[
         label = "examples"
     scaled = Scale(0.0, axis[0].high * (per_epoch or 1.0))
     axes = (scaled, axis[1], label)
-    drawn = [_curve(history, measure, axes, per_epoch, evaluation) for measure in _measures()]
+    drawn = [
+        _curve(history, measure, axes, per_epoch, evaluation) for measure in _measures(columns)
+    ]
     return [one for one in drawn if one is not None]
 
 
@@ -139,9 +145,9 @@ def _whole_percent(share: float) -> str:
     return f"{100 * share:.4g} %"
 
 
-def _measures() -> Iterator[_Measure]:
+def _measures(columns: Mapping[str, Column]) -> Iterator[_Measure]:
     yield _Measure("loss", "Training loss", lambda at: at.loss, 0.0, _three, words.short)
-    for name, column in registry.columns().items():
+    for name, column in columns.items():
         figure, tick = (_percent, _whole_percent) if column.share else (_three, words.short)
         pick = functools.partial(_figure, name)
         yield _Measure(name, column.title, pick, column.best, figure, tick)

@@ -52,7 +52,7 @@ def _front(
     dots = [
         Dot(
             x.percent(c), y.pixel(row[name]), "epoch",
-            f"{row['name']}: {words.finely(name, row[name])}, {words.short(c)} {label}",
+            f"{row['name']}: {words.finely(headline, row[name])}, {words.short(c)} {label}",
             row["name"] if axis in row["front"] else "",
         )
         for c, row in zip(costs, made, strict=True)

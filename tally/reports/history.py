@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tally.tasks import registry
-
 Event = Mapping[str, Any]
 _LARGEST = 1e100  # nothing that is counted comes near it, and ratios of such figures stay finite
 
@@ -85,11 +83,12 @@ class History:
         return self.attempts[-1].end_seconds if self.attempts else 0.0
 
 
-def read(events: Iterable[Event]) -> History:
+def read(events: Iterable[Event], figures: Iterable[str]) -> History:
     """Sort a run's events into its history; events of kinds not known here are passed over.
 
     Args:
         events: as `tally.events.read` gives them, in any order.
+        figures: names of what the task counts beside the loss.
     """
     rows = sorted(
         (row for row in events if _number(row.get("at_microseconds")) is not None),
@@ -106,7 +105,8 @@ def read(events: Iterable[Event]) -> History:
     progress = [row for row in rows if row.get("event") == "progress"]
     training = {row.get("step") for row in progress if "loss" in row}
     training |= {row.get("step") for row in rows if row.get("event") == "epoch"}
-    told = [_sample(row, seconds(row)) for row in progress if row.get("step") in training]
+    names = tuple(figures)
+    told = [_sample(row, seconds(row), names) for row in progress if row.get("step") in training]
     samples = tuple(sample for sample in told if sample is not None)
     totals = [_number(row.get("total")) for row in progress if row.get("step") in training]
     facts = next((row for row in progress if "train_examples" in row), {})
@@ -114,7 +114,7 @@ def read(events: Iterable[Event]) -> History:
         attempts=attempts,
         spans=tuple(_spans(rows, seconds)),
         samples=samples,
-        epochs=_epochs(rows),
+        epochs=_epochs(rows, names),
         checkpoints_seconds=tuple(seconds(row) for row in rows if row.get("event") == "checkpoint"),
         total=max((total for total in totals if total), default=None),
         failures=tuple(str(row.get("message", "")) for row in rows if row.get("event") == "failed"),
@@ -168,7 +168,7 @@ def _spans(rows: Sequence[Event], seconds: Any) -> Iterable[Span]:
         yield Span(step, attempt, seconds(group[0]), seconds(group[-1]), ended)
 
 
-def _sample(row: Event, at_seconds: float) -> Sample | None:
+def _sample(row: Event, at_seconds: float, names: Iterable[str]) -> Sample | None:
     done = _number(row.get("done"))
     if done is None:
         return None
@@ -177,14 +177,14 @@ def _sample(row: Event, at_seconds: float) -> Sample | None:
         at_seconds=at_seconds,
         done=done,
         loss=_number(row.get("loss")),
-        figures=_figures(row),
+        figures=_figures(row, names),
         examples_per_second=_number(row.get("examples_per_second")),
     )
 
 
-def _figures(row: Event) -> dict[str, float | None]:
-    """What tasks count beside the loss."""
-    return {name: _number(row[name]) for name in registry.columns() if name in row}
+def _figures(row: Event, names: Iterable[str]) -> dict[str, float | None]:
+    """What the task counts beside the loss."""
+    return {name: _number(row[name]) for name in names if name in row}
 
 
 def _began_at(
@@ -202,7 +202,7 @@ def _began_at(
     return began
 
 
-def _epochs(rows: Sequence[Event]) -> tuple[Epoch, ...]:
+def _epochs(rows: Sequence[Event], names: Iterable[str]) -> tuple[Epoch, ...]:
     """Epoch ends, the latest attempt's word for each; events count them from 0."""
     latest: dict[int, Epoch] = {}
     for row in rows:
@@ -212,7 +212,7 @@ def _epochs(rows: Sequence[Event]) -> tuple[Epoch, ...]:
                 attempt=int(row.get("attempt", 1)),
                 number=int(number) + 1,
                 loss=_number(row.get("loss")),
-                figures=_figures(row),
+                figures=_figures(row, names),
                 seconds=_number(row.get("seconds")),
             )
     return tuple(latest[number] for number in sorted(latest))

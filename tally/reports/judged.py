@@ -6,9 +6,10 @@ from typing import Any
 
 from tally.reports import charts, fronts, matrix, words
 from tally.reports.plot import Plot
-from tally.tasks import registry
+from tally.tasks import reading
+from tally.tasks.kept import Told
 from tally.tasks.sections import Chart, Grid, Shown, Table
-from tally.tasks.task import Headline, Task
+from tally.tasks.task import Headline
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def lay_out(evaluation: Mapping[str, Any]) -> Judged | None:
         return None
     verdict = evaluation.get("verdict") or {}
     rows = evaluation.get("candidates") or []
-    task = registry.of(evaluation)
+    task = reading.of(evaluation)
     drawn = [charts.drawn(one) for one in task.sections(evaluation) if isinstance(one, Chart)]
     drift = verdict.get("drift") or {}
     return Judged(
@@ -90,7 +91,7 @@ def lay_out(evaluation: Mapping[str, Any]) -> Judged | None:
 
 def rest(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """What the templates show of any evaluation: a sentence, its grids and its tables."""
-    task = registry.of(evaluation)
+    task = reading.of(evaluation)
     found = task.sections(evaluation)
     grids = [matrix.lay_out(one) for one in found if isinstance(one, Grid)]
     return {
@@ -110,7 +111,7 @@ def _beside(baseline: Mapping[str, Any] | None, headline: Headline) -> Beside | 
         return None
 
     def result(key: str, value: float) -> Number:
-        return Number(f"baseline.{key}", value, words.finely(headline.name, value))
+        return Number(f"baseline.{key}", value, words.finely(headline, value))
 
     def apart(key: str, value: float) -> Number:
         return Number(f"baseline.{key}", value, headline.apart(value))
@@ -132,7 +133,7 @@ def _beside(baseline: Mapping[str, Any] | None, headline: Headline) -> Beside | 
     )
 
 
-def _row(k: int, row: Mapping[str, Any], verdict: Mapping[str, Any], task: Task) -> Row:
+def _row(k: int, row: Mapping[str, Any], verdict: Mapping[str, Any], task: Told) -> Row:
     if row.get("failed"):
         return Row(row["name"], str(row["failed"]), (), "", False)
     at = f"candidates.{k}."
@@ -156,7 +157,7 @@ def _row(k: int, row: Mapping[str, Any], verdict: Mapping[str, Any], task: Task)
     return Row(row["name"], "", numbers, ", ".join(row["front"]), promoted)
 
 
-def _heads(rows: Sequence[Mapping[str, Any]], task: Task) -> tuple[str, ...]:
+def _heads(rows: Sequence[Mapping[str, Any]], task: Told) -> tuple[str, ...]:
     made = next((row for row in rows if not row.get("failed")), None)
     titles = [fact.title for fact in task.candidate(made)] if made else []
     return (*titles, *_COSTS)

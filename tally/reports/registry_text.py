@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tally.reports import words
-from tally.tasks.registry import headline_among
+from tally.tasks import reading
 
 NONE = "no model has a champion yet; try `make submit PIPELINE=cnn`"
 
@@ -22,10 +22,11 @@ def table(document: Mapping[str, Any]) -> Table | Text:
         made.add_column(name, justify="right" if name in ("result", "bytes") else "left")
     for row in document["versions"]:
         metrics = row.get("metrics") or {}
-        headline, size = headline_among(metrics), metrics.get("bytes")
+        headline = reading.words(metrics.get("words", {}), metrics).headline
+        result, size = metrics.get(headline.name), metrics.get("bytes")
         made.add_row(
             row["model"], row["version"], row["state"],
-            words.finely(headline.name, metrics[headline.name]) if headline else "–",
+            "–" if result is None else words.finely(headline, result),
             "–" if size is None else words.count(size),
             row.get("candidate", "–"),
         )  # fmt: skip

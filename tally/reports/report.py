@@ -16,6 +16,7 @@ from tally.reports.quote_text import against
 from tally.reports.render import render
 from tally.spec import Spec
 from tally.storage import atomic_file
+from tally.tasks import reading
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def report_html(
 ) -> str:
     """The report as text; the arguments are those of `write_report`."""
     known = list(events)
-    past = history.read(known)
+    read = reading.words(run.words, run.metrics)
+    past = history.read(known, read.columns)
     laid_out = money.lay_out(bill)
     return render(
         "report.html.j2",
@@ -75,14 +77,16 @@ def report_html(
         quote=quote.document if quote and "rows" in quote.document else None,
         compared=against(quote, bill) if quote else "",
         left_out=left_out,
-        measured=[(name, words.measured(name, value)) for name, value in run.metrics.items()],
+        measured=[
+            (name, words.measured(read.kind(name), value)) for name, value in run.metrics.items()
+        ],
         evaluation=evaluation,
         judged=judged.lay_out(evaluation) if evaluation else None,
         **(judged.rest(evaluation) if evaluation else {}),
         lede=_lede(run, bill, past, laid_out),
         failure=run.error or (past.failures[-1] if past.failures else ""),
         figures=_figures(run, bill, past, laid_out, evaluation),
-        learning=curves.learning(past, evaluation),
+        learning=curves.learning(past, evaluation, read.columns),
         throughput=timing.throughput(past),
         timeline=timing.timeline(past),
         scaled=scaled.lay_out(known, past),
@@ -118,7 +122,7 @@ def _lede(run: RunRecord, bill: Bill, past: History, shown: Money) -> str:
     text = f"{words.clip(subject, 160)} {_ENDED.get(run.state, run.state)} {after} "
     text += f"{words.duration(bill.wall_seconds)} and cost {shown.total_usd}"
     if bill.result is not None:
-        reached = words.measured(bill.measure, bill.result)
+        reached = words.measured(bill.headline, bill.result)
         named = "" if bill.headline.share else f"{bill.headline.title} "
         text += f", reaching {named}{reached} on examples it had never seen"
     if bill.examples:
@@ -143,7 +147,7 @@ def _figures(
     own = bill.platform_seconds
     platform = f"{words.duration(own)} of it the platform's own" if own else ""
     headline = bill.headline
-    result = "–" if bill.result is None else words.measured(bill.measure, bill.result)
+    result = "–" if bill.result is None else words.measured(bill.headline, bill.result)
     tested = "not evaluated" if bill.result is None else "on the test split"
     if evaluation:
         tested = f"{words.count(evaluation['count'])} test examples"

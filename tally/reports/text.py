@@ -83,7 +83,7 @@ def _below(bill: Bill, shown: money.Money) -> list[str]:
         amount, unit = words.per_example(bill.usd_per_example)
         lines.append(f"{amount} {unit} trained ({words.count(bill.examples)})")
     if bill.usd_per_point is not None and bill.result is not None:
-        amount, reached = words.usd(bill.usd_per_point), words.measured(bill.measure, bill.result)
+        amount, reached = words.usd(bill.usd_per_point), words.measured(bill.headline, bill.result)
         lines.append(f"{amount} {bill.headline.point} ({reached})")
     if shown.wasted:
         parts = ", ".join(f"{line.phase} {words.duration(line.seconds)}" for line in shown.wasted)

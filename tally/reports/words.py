@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
-from tally.tasks import registry
+from tally.tasks import reading
 from tally.tasks.sections import Form
 from tally.tasks.sections import percent as percent
+from tally.tasks.task import Headline, Kind
 
 UNCONFIRMED = "Some usage is estimated: no record of the machine's own confirms it."
 
@@ -60,14 +62,14 @@ def short(number: float) -> str:
     return f"{number:.4g}"
 
 
-def measured(measure: str, value: float) -> str:
+def measured(kind: Kind | Headline, value: float) -> str:
     """What evaluate measured: a share in percent, another in four figures."""
-    return percent(value) if registry.kind(measure).share else f"{value:.4g}"
+    return percent(value) if kind.share else f"{value:.4g}"
 
 
-def finely(measure: str, value: float) -> str:
+def finely(kind: Kind | Headline, value: float) -> str:
     """As `measured`, a share to a hundredth of a percent."""
-    return percent(value, 2) if registry.kind(measure).share else f"{value:.4g}"
+    return percent(value, 2) if kind.share else f"{value:.4g}"
 
 
 def written(form: Form, value: float) -> str:
@@ -79,10 +81,15 @@ def written(form: Form, value: float) -> str:
     return f"{value:.4f}" if form == "four places" else f"{value:.4g}"
 
 
-def result_of(measures: Mapping[str, float]) -> str:
-    """The one measure that a run's model is known by; "" where nothing was evaluated."""
-    headline = registry.headline_among(measures)
-    if headline is None:
+def result_of(measures: Mapping[str, float], words: Mapping[str, Any]) -> str:
+    """The one measure that a run's model is known by; "" where nothing was evaluated.
+
+    Args:
+        measures: of the run.
+        words: of the run, as RunRecord says.
+    """
+    headline = reading.words(words, measures).headline
+    if headline.name not in measures:
         return ""
     value = headline.plain(measures[headline.name])
     return value if headline.share else f"{headline.title} {value}"

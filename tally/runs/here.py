@@ -17,7 +17,7 @@ from tally.costing.runs import RunRecord
 from tally.runs import asking, bills, following, listing, local
 from tally.runs.consent import Consent
 from tally.runs.engines import Listing
-from tally.tasks.registry import headline_among
+from tally.tasks import reading
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def tell(ended: local.Ended, as_json: bool) -> int:
 
 def _outcome(run: RunRecord) -> str:
     """What a run that went well has come to, in a few words."""
-    headline = headline_among(run.metrics)
-    if headline is None:
+    headline = reading.words(run.words, run.metrics).headline
+    if headline.name not in run.metrics:
         return "no new data: nothing was trained"
     words = f"{headline.title} {headline.plain(run.metrics[headline.name])}"
     measured = storage.run_folder(run.id) / "evaluation.json"

@@ -34,7 +34,7 @@ class Row:
             self.run.pipeline,
             self.run.state,
             f"{began:%Y-%m-%d %H:%M}",
-            result_of(self.run.metrics),
+            result_of(self.run.metrics, self.run.words),
             f"${self.bill.total_usd:.4f}",
         ]
 

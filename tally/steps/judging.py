@@ -21,6 +21,7 @@ from tally.steps.step import Step
 from tally.storage import atomic_file
 from tally.tasks import registry
 
+SCHEMA = 2  # of an evaluation whose task says none
 _TOLD = ("promote", "candidate", "reason", "model", "version")
 
 
@@ -44,8 +45,8 @@ def judge(
 
     Returns:
         The task's measures, with `baseline` (of tally.steps.comparing), `candidates` (rows of
-        tally.steps.measuring), `verdict` (of tally.steps.promoting; None without candidates) and
-        `seconds`.
+        tally.steps.measuring), `verdict` (of tally.steps.promoting; None without candidates),
+        `seconds`, and what tally.tasks.registry keeps beside them.
     """
     from tally.learning.tensorflow import predict
 
@@ -55,7 +56,7 @@ def judge(
     task, tell = registry.named(dataset.meta.task), _teller(here)
     measure = task.measure(dataset.meta.facts)
     measure.add(test.targets(), predict.answers(model, test, dataset.meta))
-    found = {"task": task.name, **measure.result()}
+    found = {"schema": SCHEMA, "task": dataset.meta.task, **measure.result()}
     if asked.baseline:
         tell(f"baseline {asked.baseline}", 0, 1)
     found["baseline"] = compared(asked.baseline, dataset, measure.records)
@@ -69,6 +70,7 @@ def judge(
     if measured:
         found["verdict"] = _promoted(here, Contest(asked, dataset, measured, found, model_folder))
     found["seconds"] = time.monotonic() - began
+    found |= registry.keep_evaluation(dataset.meta.task, found)
     _keep(found, here.folder / "evaluation.json", page)
     here.measured({name: found[name] for name in task.reported})
     here.event("progress", done=len(test), total=len(test), unit="examples")

@@ -88,7 +88,9 @@ def _one(candidate: Candidate, dataset: Dataset, price: float, flops: int | None
         return Measured(candidate, row, None)
     times = {f"batch_{n}": _latency(runner, dataset, n) for n in (1, BATCH)}
     seconds = times["batch_1"]["median_seconds"]
-    row |= task.row(measures) | {
+    own = task.row(measures)
+    row |= own | registry.keep_row(dataset.meta.task, own)
+    row |= {
         "bytes": candidate.bytes,
         "compressed_bytes": candidate.compressed_bytes,
         "parameters": candidate.parameters,

@@ -16,6 +16,7 @@ from tally.runcontext import RunContext
 from tally.spec import Spec, validate
 from tally.steps.new_data import KEY, nothing_new, read_as_champion
 from tally.steps.step import Step, step
+from tally.tasks import registry as tasks
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def run(pipeline: str, values: Mapping[str, Any], whose: RunContext | None = Non
         dataset = open_dataset(folder)
         models.check(spec.model, dataset.meta)
         baselines.check(spec.baseline, dataset.meta)
+        if words := tasks.keep_words(dataset.meta.task):
+            here.measured({}, words=words)
         counts = {name: len(split) for name, split in dataset.splits.items()}
         facts = {
             "name": dataset.meta.name,

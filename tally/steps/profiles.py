@@ -17,6 +17,7 @@ from tally.costing.pace import Pace, pace
 from tally.costing.plan import LOCAL
 from tally.costing.profile import Profile
 from tally.data.format import Dataset, digest
+from tally.data.head import head
 from tally.gang.messages import WorkerConfig
 from tally.spec import Spec
 from tally.steps.candidates import judged
@@ -54,7 +55,7 @@ class Training:
                 "kind": meta.kind,
                 "shape": meta.input_shape,
                 "dtype": str(meta.input_dtype),
-                "classes": registry.named(meta.task).head(meta.facts).units,
+                "classes": head(meta).units,
                 "vocabulary": len(meta.vocabulary or ()),
                 "batch_size": spec.batch_size,
                 "virtual_shards": spec.virtual_shards if self.gang else 0,

@@ -107,7 +107,7 @@ class Step:
 
         Args:
             metrics: by name.
-            changes: other fields of it, examples_trained.
+            changes: other fields of it, examples_trained and words.
         """
         if self.outbox is not None:
             self.outbox.measured(self.name, {**metrics, **changes})

@@ -1,5 +1,6 @@
 """What most tasks have in common: a task of a user's own begins with it, and says the rest."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ RESAMPLES = 2_000
 SCHEMA = 2
 
 
-class Plain:
+class Plain(ABC):
     """A task whose headline is a sum over examples divided by their weights; see `scores`.
 
     It is left to say `headline`, `target`, `head`, `loss` and `scores`, of Task and of this.
@@ -40,9 +41,11 @@ class Plain:
 
     def check(self, target: Any, facts: Facts, where: str) -> None:
         """All are fine."""
+        return
 
     def stratify(self, target: Any) -> None:
         """Of one kind."""
+        return
 
     def strata(self, facts: Facts) -> tuple[str, ...]:
         """None."""
@@ -64,6 +67,7 @@ class Plain:
         """As they are."""
         return answers
 
+    @abstractmethod
     def scores(self, target: Any, answers: Array, facts: Facts) -> Array:
         """How good each answer is, float (n, 2): what the headline is a sum of, and its weight.
 
@@ -72,7 +76,6 @@ class Plain:
             answers: (n, …), from `decode`.
             facts: of the dataset.
         """
-        raise NotImplementedError(f"{self.name}: define scores(target, answers, facts)")
 
     def further(self, records: Array) -> dict[str, Any]:
         """Measures beside the headline, as JSON, for `sections`; `records` are (n, 2), `scores`."""
@@ -88,7 +91,7 @@ class Plain:
         return total / weight if weight else 0.0
 
     def paired(self, records: Array, others: Array) -> Paired:
-        """By resampling the examples: how the headline differs, how often the first is no better."""
+        """By resampling the examples: how they differ, how often the first is no better."""
         import numpy as np
 
         random, n = np.random.default_rng(0), len(records)
@@ -140,6 +143,7 @@ class Plain:
 
     def chart(self, measures: Mapping[str, Any], artifact: Any) -> None:
         """Nothing."""
+        return
 
     @property
     def _form(self) -> Form:

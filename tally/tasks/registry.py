@@ -1,75 +1,85 @@
-"""The tasks: the files of this folder. What imports them needs no numpy, and no framework."""
+"""Tasks by name: a packaged one, or a Python file of a user's that has one of its own."""
 
-import functools
-import importlib
-import pkgutil
+import inspect
 from collections.abc import Mapping
-from types import ModuleType
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
-from tally import tasks
+from tally import userfile
 from tally.errors import SpecError
-from tally.tasks.task import Column, Headline, Kind, Task
-
-USUAL = "classification"
-"""Of datasets and documents that are older than tasks."""
-
-
-@functools.cache
-def names() -> tuple[str, ...]:
-    """The packaged tasks: the files and folders here that have a TASK."""
-    found = (module.name for module in pkgutil.iter_modules(tasks.__path__))
-    return tuple(name for name in found if hasattr(_module(name), "TASK"))
+from tally.tasks import kept, packaged
+from tally.tasks.packaged import USUAL as USUAL
+from tally.tasks.packaged import names as names
+from tally.tasks.task import Headline, Task
 
 
 def named(name: str) -> Task:
     """The task of a name that a dataset has.
 
     Raises:
-        SpecError: there is none.
+        SpecError: there is none, or it is none.
     """
-    try:
-        found = getattr(_module(name), "TASK", None)
-    except ModuleNotFoundError as error:
-        if error.name and not f"{tasks.__name__}.{name}".startswith(error.name):
-            raise  # what a task imports
-        found = None
-    if found is None:
+    if not userfile.is_user_file(name):
+        return packaged.named(name)
+    if name not in _own:
+        own(name, userfile.members(name, "dataset", "TASK")[1])
+    return _own[name]
+
+
+def own(path: str, task: Any) -> str:
+    """The name of a user's file as a task, which this process knows from now on.
+
+    Args:
+        path: of the file.
+        task: its TASK.
+
+    Raises:
+        SpecError: it follows no protocol of a task.
+    """
+    name = str(Path(path).expanduser().absolute())
+    if isinstance(task, type):
         raise SpecError(
-            f"task: expected one of {', '.join(names())}, got {name}; correct it, or use the Tally "
-            "that has it"
+            f"{path}: expected TASK to be a task, got the class {task.__name__}; write "
+            f"TASK = {task.__name__}()"
         )
-    return cast(Task, found)
+    lacking = [each for each in _PROTOCOL if not _has(task, each)]
+    if lacking:
+        raise SpecError(
+            f"{path}: expected TASK to be the name of a task ({', '.join(names())}) or to follow "
+            f"tally.tasks.task.Task, got {type(task).__name__} without {', '.join(lacking)}; "
+            "give a name, or define these"
+        )
+    if not isinstance(task.headline, Headline) or task.headline.name not in task.reported:
+        raise SpecError(
+            f"{path}: expected TASK to have a tally.tasks.task.Headline among what is reported, "
+            f"got {task.headline!r:.60}; correct headline, or reported"
+        )
+    _own[name] = task
+    return name
 
 
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"{tasks.__name__}.{name}")
+_own: dict[str, Task] = {}
+_PROTOCOL = (
+    *Task.__annotations__,
+    *(name for name, each in vars(Task).items() if callable(each) and not name.startswith("_")),
+)
 
 
-def of(document: Mapping[str, Any]) -> Task:
-    """The task of an evaluation."""
-    return named(str(document.get("task", USUAL)))
+def _has(task: Any, name: str) -> bool:
+    """Whether a task has it, and not the protocol's own empty one."""
+    return inspect.getattr_static(task, name, None) not in (None, vars(Task).get(name))
 
 
-@functools.cache
-def headlines() -> Mapping[str, Headline]:
-    """Every task's, by its name."""
-    found = (named(name).headline for name in names())
-    return {headline.name: headline for headline in found}
+def keep_evaluation(name: str, measures: Mapping[str, Any]) -> dict[str, Any]:
+    """What an evaluation keeps of a task of a user's, for tally.tasks.reading."""
+    return kept.evaluation(named(name), measures) if userfile.is_user_file(name) else {}
 
 
-def kind(measure: str) -> Kind:
-    """How a measure is read that some task reports; another's is a number, the less the better."""
-    found = (named(name).reported for name in names())
-    return next((each[measure] for each in found if measure in each), Kind())
+def keep_row(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """As keep_evaluation, of a candidate's row."""
+    return kept.row(named(name), row) if userfile.is_user_file(name) else {}
 
 
-@functools.cache
-def columns() -> Mapping[str, Column]:
-    """Every task's figures of progress, by name."""
-    return {name: column for task in names() for name, column in named(task).columns.items()}
-
-
-def headline_among(measures: Mapping[str, Any]) -> Headline | None:
-    """That which a run's measures have; None where nothing was evaluated."""
-    return next((known for name, known in headlines().items() if name in measures), None)
+def keep_words(name: str) -> dict[str, Any]:
+    """What a run keeps; {} of a packaged task, whose words are here."""
+    return kept.words(named(name)) if userfile.is_user_file(name) else {}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tally.errors import DataError
-from tally.tasks.plain import RESAMPLES, SCHEMA, Plain
+from tally.tasks.plain import RESAMPLES, SCHEMA, Plain, Scored
 from tally.tasks.sections import Chart, Fact, Mark, Section, Series, Shown
 from tally.tasks.task import (
     Array,
@@ -111,9 +111,15 @@ class Regression(Plain):
         """As they are."""
         return answers.astype("float64")
 
+    def scores(self, target: Any, answers: Array, facts: Facts) -> Array:
+        """(n, 2): target, prediction."""
+        import numpy as np
+
+        return np.column_stack([target, answers])
+
     def measure(self, facts: Facts) -> "Measured":
         """R², errors, and those of who predicts the training split's mean."""
-        return Measured(facts)
+        return Measured(self, facts)
 
     def value(self, records: Array) -> float:
         """R² of (n, 2): target, prediction."""
@@ -181,29 +187,8 @@ class Regression(Plain):
         )
 
 
-class Measured:
+class Measured(Scored):
     """Targets and predictions so far."""
-
-    def __init__(self, facts: Facts) -> None:
-        self._facts = facts
-        self._parts: list[Array] = []
-
-    def add(self, target: Any, answers: Array) -> None:
-        """Numbers (n,) and predictions (n,)."""
-        import numpy as np
-
-        self._parts.append(np.column_stack([target, answers]).astype(np.float64))
-
-    def merge(self, other: "Measured") -> None:
-        """As tally.tasks.task.Measure."""
-        self._parts += other._parts
-
-    @property
-    def records(self) -> Array:
-        """(n, 2): target, prediction."""
-        import numpy as np
-
-        return np.concatenate(self._parts) if self._parts else np.empty((0, 2))
 
     def result(self) -> dict[str, Any]:
         """test_r2, test_mae, test_rmse, count, `intervals` of 95 % (2,000 resamples), `mean` (the

@@ -12,6 +12,8 @@ import pytest
 
 from helpers.metered_runs import HOUR, NOON, SECOND, life, node, run
 from helpers.served_meter import Meter, served_meter, token_of
+from helpers.tasks import finding
+from tally.costing.documents import bill_document, bill_of
 from tally.costing.quotes import RunEvent
 from tally.meter import keeping
 from tally.meter.exposition import Exposition, MeterState
@@ -23,6 +25,7 @@ from tally.meter.keeping import (
     MOST_METRICS,
 )
 from tally.meter.snapshot import take
+from tally.tasks.kept import words as kept_words
 
 START = NOON - HOUR
 EVENTS, USAGE = "/v1/runs/run-a/events", "/v1/runs/run-a/usage"
@@ -65,6 +68,25 @@ def test_a_run_has_so_many_names_that_are_measured(meter: Meter) -> None:
     assert meter.ask("POST", EVENTS, body=newer, key="k3")[0] == 200
     assert meter.ledger.run("run-a").metrics == names | {"m0": 0.5}
     assert meter.ledger.run("run-a").examples_trained == 7
+
+
+def test_a_run_has_the_words_of_a_users_task_and_its_bill_speaks_them(meter: Meter) -> None:
+    words = kept_words(finding.TASK)
+    told = [event(0, "measured", words=words), event(1, "measured", test_found=0.25)]
+    assert meter.ask("POST", EVENTS, body={"events": told})[0] == 200
+    run = meter.ledger.run("run-a")
+    assert (run.words, run.metrics) == (words, {"test_found": 0.25})
+    bill = bill_of(bill_document(meter.ledger.bill("run-a")))
+    assert bill == meter.ledger.bill("run-a")
+    assert (bill.headline, bill.result) == (finding.TASK.headline, 0.25)
+    for key, odd, code, error in (
+        ("k2", {"headline": "good"}, 422, "expected words of a task"),
+        ("k3", words | {"more": "x" * 8192}, 413, "words: expected 8192 bytes at most"),
+    ):
+        body = {"events": [event(2, "measured", words=odd)]}
+        status, answer = meter.ask("POST", EVENTS, body=body, key=key)
+        assert status == code and error in answer["error"]
+    assert meter.ledger.run("run-a").words == words
 
 
 def test_a_run_has_so_many_events_and_one_that_is_there_may_be_said_again(meter: Meter) -> None:

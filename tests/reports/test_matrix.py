@@ -5,12 +5,12 @@ import pytest
 from helpers.reports.records import evaluated
 from tally.reports import matrix
 from tally.reports.matrix import Matrix
-from tally.tasks import registry
+from tally.tasks import reading
 from tally.tasks.sections import Grid
 
 
 def lay_out(evaluation: dict) -> Matrix | None:
-    grids = registry.of(evaluation).sections(evaluation)
+    grids = reading.of(evaluation).sections(evaluation)
     found = [matrix.lay_out(grid) for grid in grids if isinstance(grid, Grid)]
     return found[0] if found else None
 

@@ -1,6 +1,6 @@
 """The report names each change of size, why, and what it has saved."""
 
-from helpers.reports.records import Story, evaluated, record, whole
+from helpers.reports.records import FIGURES, Story, evaluated, record, whole
 from tally.reports import history, scaled
 from tally.reports.report import report_html
 
@@ -32,7 +32,7 @@ def changed() -> Story:
 
 def test_a_change_is_a_row_with_its_reason_and_both_savings() -> None:
     story = changed()
-    laid_out = scaled.lay_out(story.events, history.read(story.events))
+    laid_out = scaled.lay_out(story.events, history.read(story.events, FIGURES))
     assert laid_out is not None
     change, stop = laid_out.rows
     assert change.change == "1 × small → 2 × small"
@@ -43,7 +43,7 @@ def test_a_change_is_a_row_with_its_reason_and_both_savings() -> None:
 
 def test_the_size_is_drawn_over_running_time() -> None:
     story = changed()
-    laid_out = scaled.lay_out(story.events, history.read(story.events))
+    laid_out = scaled.lay_out(story.events, history.read(story.events, FIGURES))
     assert laid_out is not None
     assert laid_out.sizes is not None
     (line,) = laid_out.sizes.lines

@@ -1,6 +1,6 @@
 """A cluster's run in words of a run's events, and the page that they make."""
 
-from helpers.reports.records import RUN, START, Story, record, whole
+from helpers.reports.records import FIGURES, RUN, START, Story, record, whole
 from tally.costing.quotes import RunEvent
 from tally.reports import history
 from tally.reports.report import report_html
@@ -26,8 +26,8 @@ def told(story: Story) -> list[RunEvent]:
 
 def test_epochs_steps_and_attempts_are_those_of_the_run() -> None:
     story = whole(resumed=True)
-    here = history.read(story.events)
-    there = history.read(events_of(told(story), story.usage))
+    here = history.read(story.events, FIGURES)
+    there = history.read(events_of(told(story), story.usage), FIGURES)
     assert here.epochs and there.epochs == here.epochs
     assert {(span.step, span.attempt, span.ended) for span in there.spans} == {
         (span.step, span.attempt, span.ended) for span in here.spans

@@ -5,7 +5,7 @@ import pytest
 
 from tally.errors import SpecError
 from tally.learning.tensorflow import environment
-from tally.tasks import registry
+from tally.tasks import reading, registry
 from tally.tasks.task import Batch, Head
 
 keras = environment.load_keras()
@@ -50,4 +50,4 @@ def test_a_packaged_model_ends_in_a_probability_a_class() -> None:
 @pytest.mark.parametrize("name", ["regresion", "sections", "classification.showing"])
 def test_a_task_that_there_is_not_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(SpecError, match=f"got {name};"):
-        registry.of({"task": name})
+        reading.of({"task": name})

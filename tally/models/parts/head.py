@@ -3,22 +3,22 @@
 from typing import Any
 
 from tally.data.format import Meta
+from tally.data.head import head
 from tally.models import flops
 from tally.models.flops import LayerCost
-from tally.tasks import registry
 
 
 def outputs(meta: Meta) -> Any:
     """The last layer, to be called with what is before it."""
     import keras
 
-    wanted = registry.named(meta.task).head(meta.facts)
+    wanted = head(meta)
     dense = keras.layers.Dense(wanted.units, activation=wanted.activation)
     return (lambda x: keras.layers.Reshape(wanted.shape)(dense(x))) if wanted.shape else dense
 
 
 def cost(meta: Meta, inputs: int) -> list[LayerCost]:
     """Its cost, after so many inputs."""
-    wanted = registry.named(meta.task).head(meta.facts)
+    wanted = head(meta)
     found = [flops.dense(inputs, wanted.units)]
     return [*found, flops.softmax(wanted.units)] if wanted.activation == "softmax" else found

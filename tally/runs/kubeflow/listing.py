@@ -36,6 +36,7 @@ class Row:
     created_at: str
     parameters: Mapping[str, Any]
     metrics: Mapping[str, float]
+    words: Mapping[str, Any]
     bill: Bill | None
 
     def cells(self) -> list[str]:
@@ -45,7 +46,7 @@ class Row:
             self.pipeline,
             self.state,
             f"{datetime.fromisoformat(self.created_at):%Y-%m-%d %H:%M}" if self.created_at else "",
-            result_of(self.metrics),
+            result_of(self.metrics, self.words),
             "" if self.bill is None else f"${self.bill.total_usd:.4f}",
         ]
 
@@ -98,6 +99,7 @@ def _row(
         created_at=str(run.get("created_at") or ""),
         parameters=(run.get("runtime_config") or {}).get("parameters") or {},
         metrics=record.metrics if record else {},
+        words=record.words if record else {},
         bill=bill,
     )
 

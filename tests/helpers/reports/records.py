@@ -11,8 +11,11 @@ from tally.costing.merge import merge
 from tally.costing.runs import RunRecord
 from tally.costing.usage import Phase, Usage
 from tally.spec import Spec
+from tally.tasks import reading
 
 START = 1_772_373_600_000_000  # 2026-03-01 14:00 UTC
+COLUMNS = reading.words({}, {}).columns
+FIGURES = tuple(COLUMNS)
 RUN = "019caa11-7000-7000-8000-0000000000aa"
 
 
