@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tally.cli.options import (
     CancelOption,
@@ -136,7 +137,7 @@ def runs(as_json: JsonOption = False, engine: EngineOption = "") -> None:
     for title in ("run", "pipeline", "state", "began (UTC)", "result", "cost"):
         table.add_column(title, justify="right" if title in ("result", "cost") else "left")
     for row in found.cells:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     Console().print(table if found.cells else "no runs yet; try `make submit PIPELINE=cnn`")
 
 

@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
+from tally.oneline import one_line
 from tally.tasks.sections import Fact, Section
 from tally.tasks.task import Column, Headline, Kind, Task
+
+LONGEST = 200
+"""Characters of a word."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +23,12 @@ class Words:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
-        """Those that `words` made.
+        """Those that `words` made, perhaps elsewhere: each in one plain line.
 
         Raises:
             ValueError: it is something else.
         """
-        found: Self = _read(cls, document)
+        found: Self = _read(cls, _plain(document))
         return found
 
     def kind(self, measure: str) -> Kind:
@@ -95,6 +99,14 @@ def row(task: Task, measures: Mapping[str, Any]) -> dict[str, Any]:
     """What a candidate's row keeps beside its measures."""
     found = [asdict(fact) for fact in task.candidate(measures)]
     return {"words": words(task), "shown": found}
+
+
+def _plain(found: Any) -> Any:
+    if isinstance(found, str):
+        return one_line(found, LONGEST)
+    if isinstance(found, Mapping):
+        return {name: _plain(each) for name, each in found.items()}
+    return found
 
 
 @functools.cache

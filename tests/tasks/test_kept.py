@@ -37,3 +37,10 @@ def test_words_that_were_kept_come_before_names() -> None:
     assert found.headline == regression.headline and set(found.columns) == {"mae"}
     assert found.kind("test_accuracy").share is False
     assert reading.words({}, {"test_r2": 0.5}).headline == regression.headline
+
+
+def test_words_from_elsewhere_are_one_plain_line_each() -> None:
+    words = kept.words(packaged.named("regression"))
+    words["headline"] |= {"title": "\x1b[31mgood\nor not", "word": "x" * 1000}
+    found = reading.words(words, {}).headline
+    assert (found.title, len(found.word)) == ("good or not", kept.LONGEST)
