@@ -142,6 +142,18 @@ def test_a_users_model_ends_as_its_datasets_task_says(
         registry.build(str(file), heat)
 
 
+def test_an_answer_with_a_shape_is_what_models_end_in(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    layers = "[keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(48)]"
+    file.write_text(USER.format(returned=f"keras.Sequential({layers})"))
+    meta = Meta("places", "image", (16, 16, 1), "uint8", 1 / 255, ending=(48, "linear", [4, 4, 3]))
+    assert registry.build("cnn", meta).output_shape == (None, 4, 4, 3)
+    with pytest.raises(
+        DataError, match=r"\(None, 4, 4, 3\), for .*, got \(None, 48\); end it with"
+    ):
+        registry.build(str(file), meta)
+
+
 def test_checking_and_costing_import_no_tensorflow() -> None:
     program = (
         "import sys; from tally.models import registry; from tally.data.format import Meta;"

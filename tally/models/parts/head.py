@@ -9,12 +9,14 @@ from tally.models.flops import LayerCost
 
 
 def outputs(meta: Meta) -> Any:
-    """The last layer, to be called with what is before it."""
+    """What ends a model, to be called with what is before it."""
     import keras
 
     wanted = head(meta)
     dense = keras.layers.Dense(wanted.units, activation=wanted.activation)
-    return (lambda x: keras.layers.Reshape(wanted.shape)(dense(x))) if wanted.shape else dense
+    if not wanted.shape:
+        return dense
+    return keras.Sequential([dense, keras.layers.Reshape(wanted.shape)], name="answer")
 
 
 def cost(meta: Meta, inputs: int) -> list[LayerCost]:
