@@ -1,4 +1,7 @@
-"""How measures are read, by what was kept beside them: nobody runs a file of a user's to read."""
+"""How measures are read, by what was kept beside them: nobody runs a file of a user's to read.
+
+Pure.
+"""
 
 from collections.abc import Container, Mapping
 from typing import Any
