@@ -5,6 +5,7 @@ from typing import Any
 
 from tally.compression.structured import graph
 from tally.data.format import Meta
+from tally.learning.tensorflow import ending
 
 _RECURRENT = ("LSTM", "GRU", "SimpleRNN")
 
@@ -12,7 +13,7 @@ _RECURRENT = ("LSTM", "GRU", "SimpleRNN")
 def save(
     model: Any, meta: Meta, folder: Path, *, unroll: bool = True, batch: int | None = None
 ) -> None:
-    """Write the model as `folder`, one signature: inputs as the model's own.
+    """Write the model as `folder`, one signature: inputs as the model's own, answers out.
 
     Args:
         model: a built keras.Model.
@@ -27,8 +28,10 @@ def save(
     kind = tf.int32 if meta.kind == "tokens" else tf.float32
     signature = tf.TensorSpec((batch, *meta.input_shape), kind, name="inputs")
 
+    finish = ending.finished(model, meta)
+
     def serve(inputs: Any) -> dict[str, Any]:
-        return {"outputs": model(inputs, training=False)}
+        return {"outputs": finish(model(inputs, training=False))}
 
     module = tf.Module()
     module.kept = [v.value for v in model.variables]  # the variables that the graph reads

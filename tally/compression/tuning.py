@@ -10,8 +10,8 @@ from tally.compression import masks
 from tally.compression.recipe import Recipe
 from tally.data.format import Array, Meta, Split
 from tally.learning.order import epoch_order
+from tally.learning.tensorflow import ending
 from tally.learning.tensorflow.gradients import examples_signature, mean, scaled
-from tally.tasks import registry
 from tally.tasks.task import Batch
 
 PRUNED = 0.75  # of the steps; the rest lets what stayed settle
@@ -112,9 +112,7 @@ def _traced(
     )
     optimizer = keras.optimizers.Adam(rate)
     optimizer.build(model.trainable_variables)
-    compiled = getattr(model, "optimizer", None) is not None
-    task = registry.named(meta.task)
-    by_example = task.loss(meta.facts, model.loss if compiled else None)
+    by_example = ending.loss(model, meta)
     signature = examples_signature(meta)
 
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]

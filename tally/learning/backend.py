@@ -32,6 +32,10 @@ class Backend(Protocol):
         """Numbers in the model's variables."""
 
     @property
+    def missing_activation(self) -> str:
+        """What makes the model's outputs what its task answers with: of one that ends in logits."""
+
+    @property
     def fault(self) -> type[Exception]:
         """What is raised where a step cannot be computed: values that no layer takes."""
 

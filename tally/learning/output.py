@@ -76,6 +76,7 @@ def _write(folder: Path, training: Backend, position: Position, say: Callable[[s
         "loss": last.loss,
         **last.figures,
         "parameters": training.parameters,
+        "missing_activation": training.missing_activation,
         "history": [epoch.as_json() for epoch in position.history],
     }
     with atomic_file(folder / FILES[2]) as file:

@@ -67,8 +67,8 @@ class Head:
 
 
 Loss = Callable[[Batch, Tensor], tuple[Tensor, Tensor | None]]
-"""(batch, outputs) → loss by example (n,), and its weight (n,): what the sum is divided by the sum
-of. None: 1 each."""
+"""(batch, outputs as the head's, or a compiled model's own) → loss by example (n,), and its weight
+(n,): what the sum is divided by the sum of. None: 1 each."""
 
 
 @dataclass(frozen=True)

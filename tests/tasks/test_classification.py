@@ -51,3 +51,14 @@ def test_a_packaged_model_ends_in_a_probability_a_class() -> None:
 def test_a_task_that_there_is_not_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(SpecError, match=f"got {name};"):
         reading.of({"task": name})
+
+
+def test_probabilities_are_those_that_a_model_gives_and_sum_to_1() -> None:
+    quantised = np.array([[0.5, 0.25, 0.254], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]], np.float32)
+    found = TASK.decode(quantised, FACTS)
+    np.testing.assert_allclose(found[:2].sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(found[0], quantised[0] / 1.004, rtol=1e-6)
+    assert not found[2].any()
+    older = np.log(np.array([[0.5, 0.25, 0.25]]))  # logits of a .tflite
+    np.testing.assert_allclose(TASK.decode(older, FACTS), np.exp(older))
+    assert np.isnan(TASK.decode(np.array([[np.nan, 1, 1]]), FACTS)).all()  # not hidden

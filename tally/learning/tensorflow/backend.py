@@ -18,8 +18,10 @@ from tally.learning.moment import NOISE_STEPS, Moment, StepPlan, Total, largest_
 from tally.learning.tensorflow import (
     alone,
     devices,
+    ending,
     gradients,
     lstm_kernel,
+    named,
     optimiser,
     parts,
     predict,
@@ -28,7 +30,6 @@ from tally.learning.tensorflow import (
 )
 from tally.learning.tensorflow.after import After
 from tally.learning.tensorflow.gradients import Problem
-from tally.tasks import registry
 from tally.tasks.task import Task
 
 Tensor = Any
@@ -65,6 +66,11 @@ class TensorFlowBackend:
     def parameters(self) -> int:
         """As Backend."""
         return int(self.model.count_params())
+
+    @property
+    def missing_activation(self) -> str:
+        """As Backend."""
+        return ending.missing(self.model, self.problem.meta)
 
     @property
     def fault(self) -> type[Exception]:
@@ -155,17 +161,7 @@ class TensorFlowBackend:
 
     def assign(self, tensors: Mapping[str, Array], where: str) -> None:
         """As Backend."""
-        named = self._named()
-        wanted = {name: tuple(variable.shape) for name, variable in named.items()}
-        found = {name: value.shape for name, value in tensors.items()}
-        if wanted != found:
-            odd = sorted(wanted.items() ^ found.items())[0][0]
-            raise SpecError(
-                f"{where}: expected the variables of this model, got others (first: {odd}, "
-                f"{found.get(odd)} instead of {wanted.get(odd)}); submit a new run"
-            )
-        for name, variable in named.items():
-            variable.assign(tensors[name])
+        named.assign(self._named(), tensors, where)
 
     def start_from(self, path: Path) -> None:
         """As Backend."""
@@ -179,18 +175,7 @@ class TensorFlowBackend:
             raise ValueError(" ".join(str(error).split())[:200]) from error
 
     def _named(self) -> dict[str, Any]:
-        """Every variable that a checkpoint must hold."""
-        after = self.problem.after
-        groups = {
-            "model": self.model.variables,
-            "optimizer": self.optimizer.variables,
-            "after": after.variables if after else (),
-        }
-        return {
-            f"{group}/{i:04d}.{variable.name}": variable
-            for group, variables in groups.items()
-            for i, variable in enumerate(variables)
-        }
+        return named.named(self.model, self.optimizer, self.problem.after)
 
     def _asked(self, steps: int) -> tuple[Array, ...]:
         """The steps before, for traced functions of a problem that asks for them."""
@@ -280,8 +265,7 @@ def prepare(
     optimizer = model.optimizer if compiled else keras.optimizers.Adam(plan.learning_rate)
     optimizer.build(model.trainable_variables)
     randomness.generator_for_all()
-    loss = registry.named(meta.task).loss(meta.facts, model.loss if compiled else None)
-    problem = Problem(model, optimizer, loss, meta, plan.seed, after)
+    problem = Problem(model, optimizer, ending.loss(model, meta), meta, plan.seed, after)
     rate = optimiser.constant_rate(optimizer)
     if plan.batches and rate is None:
         raise SpecError(

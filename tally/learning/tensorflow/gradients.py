@@ -26,7 +26,7 @@ class Problem:
     Attributes:
         model: the keras.Model.
         optimizer: its keras optimizer, built.
-        loss: by example, of the task or of the compiled model.
+        loss: by example, of what the model gives: its own or the task's (ending.py).
         meta: of the dataset.
         seed: of the run.
         after: what is done to weights after each step, or None.

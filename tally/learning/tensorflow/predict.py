@@ -69,11 +69,15 @@ def answers(model: Any, split: Split, meta: Meta, batch_size: int = 512) -> Arra
     """
     import tensorflow as tf
 
+    from tally.learning.tensorflow import ending
     from tally.learning.tensorflow.gradients import scaled
 
+    finish = ending.finished(model, meta)
     signature = [tf.TensorSpec((None, *meta.input_shape), meta.input_dtype)]
     traced = tf.function(
-        lambda x: model(scaled(x, meta), training=False), input_signature=signature, autograph=False
+        lambda x: finish(model(scaled(x, meta), training=False)),
+        input_signature=signature,
+        autograph=False,
     )
     parts = [
         traced(split.gather(np.arange(first, min(first + batch_size, len(split))))[0]).numpy()

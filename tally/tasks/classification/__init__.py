@@ -90,18 +90,17 @@ class Classification:
         return {"accuracy": totals["correct"] / examples}
 
     def decode(self, outputs: Array, facts: Facts) -> Array:
-        """Probabilities, whose rows sum to 1: a user's model may end in logits.
+        """Probabilities, whose rows sum to 1.
 
-        Quantised probabilities sum to 1 only nearly: each is off by up to half of 1/256.
+        Quantised ones sum to 1 only nearly: each is off by up to half of 1/256. None is negative,
+        but in a .tflite that an older Tally made of a model that ends in logits.
         """
         import numpy as np
 
+        if outputs.min(initial=0.0) < 0:
+            outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         sums = outputs.sum(axis=1, keepdims=True)
-        near = 1e-3 + outputs.shape[1] / 500
-        if outputs.min(initial=0.0) >= 0 and np.allclose(sums, 1.0, atol=near):
-            return np.asarray(outputs / sums)
-        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+        return np.asarray(outputs / np.where(sums == 0, 1, sums))
 
     def sure(self, answers: Array, facts: Facts) -> Array:
         """Of a method that says classes, and no probabilities."""
