@@ -6,9 +6,11 @@ class TallyError(Exception):
 
     Attributes:
         exit_code: what the command exits with: 1 the run failed, 2 bad input.
+        story: lines to be shown before that one: where code of the user's failed.
     """
 
     exit_code = 1
+    story = ""
 
 
 class RunError(TallyError):
@@ -23,6 +25,14 @@ class SpecError(TallyError):
 
 class DataError(SpecError):
     """A dataset is missing, unreadable, corrupt, or does not fit the model."""
+
+
+class UserCodeError(SpecError):
+    """Code of the user's failed; see tally.usercode."""
+
+    def __init__(self, message: str, story: str) -> None:
+        super().__init__(message)
+        self.story = story
 
 
 class SchemaError(SpecError):

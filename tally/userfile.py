@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from types import CodeType
 from typing import Any
 
+from tally import usercode
 from tally.errors import SpecError
 
 VARIABLE = "TALLY_USER_FILES"
@@ -80,7 +81,7 @@ def read(path: str, functions: Iterable[str]) -> UserFile:
     try:
         tree = ast.parse(source, path)
     except (SyntaxError, ValueError) as error:
-        raise SpecError(f"{path}: expected Python, got '{error}'; correct it") from error
+        raise usercode.failed(path, "Python", error, "correct it") from error
     for name in functions:
         if not _defines(tree, name):
             raise SpecError(f"{path}: expected a function {name}(), got none; define it")
@@ -157,7 +158,8 @@ def function(path: str, name: str) -> Callable[[], Any]:
     """The function `name` of the file at `path`.
 
     Raises:
-        SpecError: no such file, it does not import, or it has no such function.
+        SpecError: no such file, or it has no such function.
+        UserCodeError: it does not import.
     """
     return members(path, name)[0]  # type: ignore[no-any-return]
 
@@ -178,11 +180,9 @@ def members(path: str, name: str, *constants: str) -> tuple[Any, ...]:
     sys.modules[spec.name] = module
     try:
         loader.exec_module(module)
-    except Exception as error:
-        raise SpecError(
-            f"{path}: expected a file that imports, got {type(error).__name__}: {error}; "
-            f"try `python {path}`"
-        ) from error
+    except usercode.FAILURES as error:
+        remedy = f"try `python {path}`"
+        raise usercode.failed(path, "a file that imports", error, remedy) from error
     found = getattr(module, name, None)
     if not callable(found):
         raise SpecError(f"{path}: expected a function {name}(), got none; define it")

@@ -34,12 +34,12 @@ app.add_typer(meter.app, name="meter")
 
 
 def main() -> NoReturn:
-    """Run the command; errors are one line on stderr."""
+    """Run the command; errors are one line on stderr, after where code of the user's failed."""
     try:
         code = app(standalone_mode=False)  # typer turns Ctrl-C into 130; commands return None
         sys.exit(code or 0)
     except TallyError as error:
-        print(error, file=sys.stderr)
+        print(*filter(None, [error.story, str(error)]), sep="\n", file=sys.stderr)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)

@@ -83,14 +83,15 @@ def make(
         made: dict[str, Candidate] = {}
         for base in dict.fromkeys(recipe.base for recipe in recipes):
             ours = [recipe for recipe in recipes if recipe.base == base]
-            try:
-                found = _based(model, ours[0], dataset, how, told)
-            except (TallyError, ValueError) as error:
-                made |= {r.name: Candidate(r, None, failed=str(error)) for r in ours}
-                continue
-            made |= _unconverted(ours, found, lineage | _settings(ours[0], how))
             place = folder / SAVED / (base or "model")
-            saved.save(found, dataset.meta, place, unroll=unroll)
+            with _left_as_it_is(model):
+                try:
+                    found = _based(model, ours[0], dataset, how, told)
+                except (TallyError, ValueError) as error:
+                    made |= {r.name: Candidate(r, None, failed=str(error)) for r in ours}
+                    continue
+                made |= _unconverted(ours, found, lineage | _settings(ours[0], how))
+                saved.save(found, dataset.meta, place, unroll=unroll)
             jobs += _jobs(ours, base, place, calibration, folder, work)
         done = iter(range(1, len(jobs) + 1))
         why = converter.convert(jobs, lambda job, _: told("convert", next(done), len(jobs)))
@@ -111,6 +112,16 @@ def _work_in(folder: Path) -> Iterator[Path]:
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _left_as_it_is(model: Any) -> Iterator[None]:
+    """It is trained on itself, since no subclass of Model need be one that Keras can copy."""
+    weights = model.get_weights()
+    try:
+        yield
+    finally:
+        model.set_weights(weights)
 
 
 def read(folder: Path) -> list[Candidate]:
@@ -162,18 +173,14 @@ def _based(
     how: Tuning,
     told: Callable[[str, int, int], None],
 ) -> Any:
-    """The model that the recipe's quantisation is applied to."""
+    """The model that the recipe's quantisation is applied to; but for structured that model."""
     if not recipe.pruning:
         return model
-    import keras
-
+    made = model
     if recipe.pruning == "structured":
         made = structured.smaller(model, recipe.percent)
-    else:
-        made = keras.models.clone_model(model)
-        made.set_weights(model.get_weights())
-    if getattr(model, "optimizer", None) is not None:
-        made.compile(optimizer="adam", loss=model.loss)
+        if getattr(model, "optimizer", None) is not None:
+            made.compile(optimizer="adam", loss=model.loss)
     split = dataset.splits["train"]
     tuning.prune(
         made, recipe, split, dataset.meta, how,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tally import usercode
 from tally.data import arrays
 from tally.data.content import Array, Chunk, Content, Meta, SplitName
 from tally.data.head import head
@@ -46,7 +47,9 @@ def check(path: str) -> None:
     """
     try:
         tree = ast.parse(Path(path).read_bytes(), path)
-    except (OSError, SyntaxError, ValueError) as error:
+    except SyntaxError as error:
+        raise usercode.failed(path, "Python", error, "correct it") from error
+    except (OSError, ValueError) as error:
         raise SpecError(
             f"{path}: expected a Python file with dataset(), got '{error}'; correct it"
         ) from error
@@ -67,17 +70,17 @@ def dataset(path: str) -> Given | str:
     several arrays by name, a list of arrays among them being the rows of each example.
 
     Raises:
-        SpecError: there is no such function, or it fails; no such task, or TASK is none.
+        SpecError: there is no such function; no such task, or TASK is none.
+        UserCodeError: it fails.
         DataError: it returns something else.
     """
     make, named = members(path, "dataset", "TASK")
     task = _task(path, USUAL if named is None else named)
     try:
         given = make()
-    except Exception as error:
-        raise SpecError(
-            f"{path}: expected dataset() to return a dataset, got {type(error).__name__}: {error}; "
-            "correct the function"
+    except usercode.FAILURES as error:
+        raise usercode.failed(
+            path, "dataset() to return a dataset", error, "correct the function"
         ) from error
     if isinstance(given, str | Path):
         if task != USUAL:

@@ -7,7 +7,8 @@ import contextlib
 import time
 from typing import Any
 
-from tally.errors import SpecError, TallyError
+from tally import usercode
+from tally.errors import TallyError
 from tally.gang.collective import Collective
 from tally.gang.messages import WorkerConfig
 from tally.learning.backend import Backend
@@ -80,10 +81,8 @@ def _traced(config: WorkerConfig, dataset: Any, model: Any) -> Backend:
             training.warm()
     except TallyError:
         raise
-    except Exception as error:
-        words = " ".join(str(error).split())[:300]
-        raise SpecError(
-            f"{config.model}: expected a model that trains on dataset {dataset.meta.name}, got "
-            f"{type(error).__name__}: {words}; check its layers, loss and optimizer"
-        ) from error
+    except usercode.FAILURES as error:
+        wanted = f"a model that trains on dataset {dataset.meta.name}"
+        remedy = "check its layers, loss and optimizer"
+        raise usercode.failed(config.model, wanted, error, remedy) from error
     return training

@@ -92,6 +92,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return COORDINATOR_LOST
     except TallyError as error:
+        if error.story:
+            print(error.story, file=sys.stderr)
         tell(Failed(str(error), error.exit_code))
         return error.exit_code
     except Exception as error:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from tally import userfile
 from tally.data.format import Meta
-from tally.data.head import head
-from tally.errors import DataError, SpecError
+from tally.errors import SpecError
+from tally.models import own
 from tally.models.flops import ModelCost
 
 if TYPE_CHECKING:
     import keras
 
-_NOT_MODELS = ("__init__", "flops", "memory", "registry")
+_NOT_MODELS = ("__init__", "flops", "memory", "own", "registry")
 
 
 def names() -> list[str]:
@@ -63,25 +63,7 @@ def build(name: str, meta: Meta) -> "keras.Model":
         module = _packaged(name)
         module.check(meta)
         return module.build(meta)
-    import keras
-
-    make = userfile.function(name, "model")
-    try:
-        model = make()
-        if isinstance(model, keras.Model) and not model.built:
-            model.build((None, *meta.input_shape))
-    except Exception as error:
-        raise SpecError(
-            f"{name}: expected model() to return a keras.Model, got {type(error).__name__}: "
-            f"{' '.join(str(error).split())[:300]}; try it in Python"
-        ) from error
-    if not isinstance(model, keras.Model):
-        raise SpecError(
-            f"{name}: expected model() to return a keras.Model, got {type(model).__name__}; "
-            "return the model itself"
-        )
-    _check_shapes(name, model, meta)
-    return model
+    return own.build(name, meta)
 
 
 def cost(name: str, meta: Meta) -> ModelCost | None:
@@ -101,20 +83,3 @@ def _packaged(name: str) -> ModuleType:
         hint = f"did you mean {near[0]}?" if near else "or give a Python file with model()"
         raise SpecError(f"model: expected one of {', '.join(names())}, got {name}; {hint}")
     return importlib.import_module(f"tally.models.{name}")
-
-
-def _check_shapes(name: str, model: "keras.Model", meta: Meta) -> None:
-    """Refuse a user's model that does not fit the dataset's input and what its task answers."""
-    found, wanted = model.input_shape, (None, *meta.input_shape)
-    one = isinstance(found, tuple) and len(found) == len(wanted)
-    if not one or any(a is not None and a != b for a, b in zip(found, wanted, strict=True)):
-        raise DataError(
-            f"{name}: expected a model with one input of shape {wanted}, that of dataset "
-            f"{meta.name}, got {found}; change keras.Input to {meta.input_shape}"
-        )
-    answer = head(meta).answer
-    if model.output_shape != (None, *answer):
-        raise DataError(
-            f"{name}: expected a model whose output has shape {(None, *answer)}, for {meta.task} "
-            f"of dataset {meta.name}, got {model.output_shape}; end it with Dense({answer[-1]})"
-        )

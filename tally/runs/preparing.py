@@ -1,4 +1,4 @@
-"""The dataset of a run that is to be quoted, before there is a run.
+"""The dataset of a run that is to be quoted, before there is a run, and a user's model with it.
 
 A file of the user's own is run in a process of its own, `python -m tally.runs.preparing`: what it
 prints and what it breaks stays there.
@@ -12,7 +12,8 @@ from pathlib import Path
 from tally.baselines import registry as baselines
 from tally.data import registry as datasets
 from tally.data.format import Dataset, open_dataset
-from tally.errors import DataError, RunError, TallyError
+from tally.errors import DataError, RunError, TallyError, UserCodeError
+from tally.learning.tensorflow import environment
 from tally.models import registry as models
 from tally.spec import Spec
 from tally.userfile import is_user_file
@@ -25,9 +26,11 @@ def prepared(spec: Spec) -> Dataset:
 
     Raises:
         DataError: it cannot be read, or does not fit the model.
-        SpecError: a parameter that does not suit it; RunError: the disk is full.
+        SpecError: a parameter that does not suit it, or the user's file fails.
+        RunError: the disk is full.
     """
-    folder = _apart(spec) if is_user_file(spec.dataset) else datasets.prepare(spec)[0]
+    of_users = is_user_file(spec.dataset) or is_user_file(spec.model)
+    folder = _apart(spec) if of_users else datasets.prepare(spec)[0]
     dataset = open_dataset(folder)
     models.check(spec.model, dataset.meta)
     baselines.check(spec.baseline, dataset.meta)
@@ -42,24 +45,31 @@ def _apart(spec: Spec) -> Path:
     _, found, line = done.stdout.rpartition(_LAST)
     if not found:
         words = " ".join(done.stderr.split())[-300:]
+        file = spec.dataset if is_user_file(spec.dataset) else spec.model
         raise DataError(
-            f"{spec.dataset}: expected dataset() to return, got exit code {done.returncode}: "
-            f"{words}; try it in Python"
+            f"{file}: expected its functions to return, got exit code {done.returncode}: "
+            f"{words}; try them in Python"
         )
     said = json.loads(line)
+    if story := said.get("story"):
+        raise UserCodeError(said["failed"], story)
     if message := said.get("failed"):
         raise (DataError if said["exit_code"] == 2 else RunError)(message)
     return Path(said["folder"])
 
 
 def main() -> int:
-    """Prepare what the spec on the input asks for, and say where it is."""
+    """Prepare what the spec on the input asks for, build a user's model, and say where it is."""
     spec = Spec.model_validate_json(sys.stdin.read())
     said: dict[str, str | int]
     try:
-        said = {"folder": str(datasets.prepare(spec)[0])}
+        folder = datasets.prepare(spec)[0]
+        if is_user_file(spec.model):
+            environment.load_keras()
+            models.build(spec.model, open_dataset(folder).meta)
+        said = {"folder": str(folder)}
     except TallyError as error:
-        said = {"failed": str(error), "exit_code": error.exit_code}
+        said = {"failed": str(error), "exit_code": error.exit_code, "story": error.story}
     print(_LAST + json.dumps(said))
     return 0
 

@@ -155,6 +155,8 @@ def step(
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except TallyError as error:
+        if error.story:
+            print(error.story, file=sys.stderr)
         code = _failed(here, str(error), error.exit_code)
     except BaseException as error:
         code = _surprised(here, error)

@@ -201,7 +201,10 @@ CHECKED = {
     "no bucket": (lambda f: "gs:///x", "expected gs://bucket/object"),
     "leaves the bucket": (lambda f: "gs://b/../../etc", "expected gs://bucket/object"),
     "user file missing": (lambda f: f"{f}/mine.py", "a Python file with dataset"),
-    "user file broken": (lambda f: user_file(f, "def ("), "a Python file with dataset.*syntax"),
+    "user file broken": (
+        lambda f: user_file(f, "def ("),
+        "expected Python, got SyntaxError in line 1: .*syntax",
+    ),
     "no dataset()": (
         lambda f: user_file(f, "def model(): pass"),
         r"a function dataset\(\), got none",

@@ -95,6 +95,20 @@ def test_padding_after_a_text_changes_nothing() -> None:
 
 USER = """
 import keras
+class Own(keras.Model):
+    def __init__(self, units=10, shape=(784,), outputs="one"):
+        super().__init__()
+        self.shape, self.outputs_, self.last = shape, outputs, keras.layers.Dense(units)
+    def call(self, x):
+        if self.outputs_ == "two":
+            return {"a": self.last(keras.ops.reshape(x, (-1, 784))), "b": x}
+        if self.outputs_ == "nine":
+            return self.last(x) + keras.ops.ones((9,))
+        return self.last(keras.ops.reshape(x, (-1, *self.shape)))
+def several(inputs, outputs):
+    found = [keras.Input((28, 28, 1)) for _ in range(inputs)]
+    flat = keras.layers.Flatten()(sum(found))
+    return keras.Model(found, [keras.layers.Dense(10)(flat) for _ in range(outputs)])
 def model():
     return {returned}
 """
@@ -110,19 +124,33 @@ def model():
          "keras.layers.Dense(7)])", DataError, r"\(None, 10\).*got \(None, 7\); end it with Dense"),
         ("keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), "
          "keras.layers.Dense(10)])", DataError, r"change keras.Input to \(28, 28, 1\)"),
+        ("keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), "
+         "keras.layers.Dense(10)] + [keras.layers.Reshape((5, 2))])", DataError,
+         r"got \(None, 5, 2\); end it with Dense\(10\)"),
+        ("Own()", None, ""),
+        ("Own(7)", DataError, r"one output of shape \(None, 10\).*got \(None, 7\)"),
+        ("Own(10, (784, 10), 'two')", DataError, "got 2 outputs of shapes"),
+        ("Own(10, (784,), 'nine')", SpecError, r"takes examples of shape .* change"),
+        ("several(1, 2)", DataError, "got 2 outputs of shapes .*return one of them"),
+        ("several(2, 1)", DataError, "one input .*got 2 inputs of shapes"),
         ("42", SpecError, "got int"),
         ("1 / 0", SpecError, "ZeroDivisionError"),
     ],
-    ids=["fits", "not built", "classes", "input", "no model", "raises"],
+    ids=["fits", "not built", "classes", "input", "rank", "subclass", "its classes",
+         "its outputs", "its input", "outputs", "inputs", "no model", "raises"],
 )  # fmt: skip
 def test_a_users_model_is_taken_if_it_fits(
     returned: str, error: type[Exception] | None, words: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "mine.py"
-    file.write_text(USER.format(returned=returned))
+    file.write_text(USER.replace("{returned}", returned))
     registry.check(str(file), PICTURES)
+    import keras
+
     if error is None:
-        assert registry.build(str(file), PICTURES).output_shape == (None, 10)
+        model = registry.build(str(file), PICTURES)
+        assert model(keras.Input((28, 28, 1))).shape == (None, 10)
+        assert model.count_params() == 7850, "all variables are there"
         return
     with pytest.raises(error, match=words) as refused:
         registry.build(str(file), PICTURES)
@@ -135,7 +163,7 @@ def test_a_users_model_ends_as_its_datasets_task_says(
     register(monkeypatch)
     file = tmp_path / "mine.py"
     layers = "[keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]"
-    file.write_text(USER.format(returned=f"keras.Sequential({layers})"))
+    file.write_text(USER.replace("{returned}", f"keras.Sequential({layers})"))
     boxes, heat = (SMALL.learning(task, {"scale": 1.0}) for task in ("boxes", "heat"))
     assert registry.build(str(file), boxes).output_shape == (None, 4)
     with pytest.raises(DataError, match=r"\(None, 32\), for heat of .*end it with Dense\(32\)"):
@@ -163,3 +191,12 @@ def test_checking_and_costing_import_no_tensorflow() -> None:
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_one_sigmoid_unit_for_two_classes_is_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    layers = "[keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(1, 'sigmoid')]"
+    file.write_text(USER.replace("{returned}", f"keras.Sequential({layers})"))
+    two = Meta("p", "image", (28, 28, 1), "uint8", 1 / 255, ("no", "yes"))
+    with pytest.raises(DataError, match=r"one unit for two classes is not supported.*Dense\(2\)"):
+        registry.build(str(file), two)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.command import submit_json
+from helpers.command import submit_json, tally
 from tally import storage
 
 MODELS = Path(__file__).parent / "own_models"
@@ -27,3 +27,64 @@ def test_logits_are_trained_measured_and_exported_as_what_they_are(tally_home: P
         assert row["calibration_error"] == pytest.approx(found["calibration"]["error"], abs=0.01)
     summary = json.loads((folder / "model" / "training.json").read_text())
     assert summary["missing_activation"] == "softmax"
+
+
+@pytest.mark.slow
+def test_a_subclass_of_model_goes_through_everything_that_another_does(tally_home: Path) -> None:
+    """But structured pruning, which cuts units along a graph that it has not."""
+    run = submit_json(
+        str(MODELS / "subclassed.py"), "--set", "epochs=20", "--set", "learning_rate=0.01",
+        "--set", "candidates=float32 pruned50+dynamic structured50",
+    )  # fmt: skip
+    assert run["metrics"]["test_accuracy"] == 1
+    folder = storage.run_folder(run["id"])
+    found = json.loads((folder / "evaluation.json").read_text())
+    rows = {row["name"]: row for row in found["candidates"]}
+    assert rows["float32"]["test_accuracy"] == 1 and rows["pruned50+dynamic"]["sparsity"] > 0.3
+    assert "sequential or functional" in rows["structured50"]["failed"]
+    assert list((folder / "checkpoints").iterdir())
+    assert tally("compress", run["id"], "--set", "candidates=float32").returncode == 0
+
+
+OTHER = {
+    "width": ("layers.Dense(4)", "layers.Dense(7)", "(None, 4), for classification of dataset"),
+    "input": ("keras.Input((2,))", "keras.Input((9,))", "change keras.Input to (2,)"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "says"), OTHER.values(), ids=OTHER)
+def test_a_model_that_does_not_fit_is_one_line_and_makes_no_run(
+    old: str, new: str, says: str, tmp_path: Path, tally_home: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text((MODELS / "logits.py").read_text().replace(old, new))
+    done = tally("submit", str(file), "--set", "epochs=1")
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.strip()]
+    assert line.startswith(f"{file}: expected ") and says in line
+    assert not list((tally_home / "runs").glob("*"))
+
+
+SAYS = {
+    "raises": ("logits", "import numpy as np", "1 / 0", "got ZeroDivisionError: ", "in dataset"),
+    "ends": ("logits", "import keras", "raise SystemExit(3)", "(SystemExit: 3)", "in model"),
+    "missing": ("logits", "import keras", "import kerras.a", "no module named kerras;", "in model"),
+    "syntax": ("logits", "import keras", "import keras keras", "SyntaxError in line 18", "s keras"),
+    "layer": ("subclassed", "self.first(x)", "self.frist(x)", "attribute 'frist'", "in call"),
+}
+
+
+@pytest.mark.parametrize(("name", "old", "new", "got", "where"), SAYS.values(), ids=SAYS)
+def test_an_error_in_the_file_shows_where_it_is_and_then_one_line(
+    name: str, old: str, new: str, got: str, where: str, tmp_path: Path, tally_home: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text((MODELS / f"{name}.py").read_text().replace(old, new, 1))
+    done = tally("submit", str(file), "--set", "epochs=1")
+    assert done.returncode == 2
+    *story, line = [line for line in done.stderr.splitlines() if line.strip()]
+    assert line.startswith(f"{file}: expected ") and got in line
+    assert where in "\n".join(story)
+    frames = [each for each in story if each.startswith("  File ")]
+    assert frames[0].startswith(f'  File "{file}", line '), story  # theirs, none of ours before
+    assert not list((tally_home / "runs").glob("*"))

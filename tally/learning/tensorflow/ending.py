@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tally.data.format import Array, Meta
+from tally.data.head import head
 from tally.tasks import registry
 from tally.tasks.task import Loss
 
@@ -45,7 +46,7 @@ def missing(model: Any, meta: Meta) -> str:
     Its last layer says it. Where that says nothing (a subclass of Model, a Lambda), its own loss
     does, by from_logits; else what it makes of a few examples: probabilities sum to 1.
     """
-    wanted = registry.named(meta.task).head(meta.facts).activation
+    wanted = head(meta).activation
     if wanted == "linear":
         return ""
     last = _last_activation(model)
