@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from tally.data.format import Array
+from tally.data.format import Array, Split
+from tally.gang.messages import WorkerConfig
 from tally.learning.moment import Moment, StepPlan, Total
 from tally.tasks.task import Task
 
@@ -145,13 +146,24 @@ class Backend(Protocol):
             DataError: they are missing, damaged, or another model's.
         """
 
-    def save(self, path: Path) -> None:
-        """Write the model whole, for programs of its framework.
+    def save(self, path: Path) -> str:
+        """Write the model for programs of its framework: whole, or not at all.
 
         Args:
             path: of model.keras.
 
+        Returns:
+            Why the framework could not, in a few words; "" where it could, and where `remarks` has
+            said that it cannot.
+
         Raises:
-            ValueError: the framework cannot save this one; why, in a line.
-            OSError: the disk.
+            RunError: the disk is full.
+        """
+
+    def remarks(self, config: WorkerConfig, split: Split) -> list[str]:
+        """What a person should know before the first step, a line each.
+
+        Args:
+            config: of the worker.
+            split: that is trained on.
         """

@@ -132,6 +132,8 @@ class Life:
         if not self._done:
             at = found.saved_at_microseconds if found else None
             self.tell(Started(position.epoch, position.offset, at))
+            for line in self._training.remarks(self._config, self._split):
+                self.tell(Note(line))
 
     def _train(self, order: Generation, collective: Collective) -> None:
         membership = order.membership

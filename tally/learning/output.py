@@ -1,8 +1,6 @@
 """What a finished training leaves in the model folder."""
 
 import json
-import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,7 +13,7 @@ from tally.learning import checkpoint
 from tally.learning.backend import Backend
 from tally.learning.checkpoint import WEIGHTS, write_tensors
 from tally.learning.position import Position
-from tally.storage import Location, atomic_file, disk, sync_folder
+from tally.storage import Location, atomic_file, disk
 
 SCHEMA = 1
 FILES = (WEIGHTS, "model.keras", "training.json")
@@ -66,7 +64,8 @@ def _write(folder: Path, training: Backend, position: Position, say: Callable[[s
     prefix = "model/"
     tensors = {n.removeprefix(prefix): v for n, v in training.variables(prefix).items()}
     write_tensors(folder / WEIGHTS, tensors, {"schema": SCHEMA})
-    _write_keras(folder / FILES[1], training, say)
+    if why := training.save(folder / FILES[1]):
+        say(f"{FILES[1]}: expected a model that Keras can save, got {why}; it was left out")
     last = position.history[-1]
     summary = {
         "schema": SCHEMA,
@@ -81,19 +80,3 @@ def _write(folder: Path, training: Backend, position: Position, say: Callable[[s
     }
     with atomic_file(folder / FILES[2]) as file:
         file.write(json.dumps(summary, indent=1).encode())
-
-
-def _write_keras(path: Path, training: Backend, say: Callable[[str], None]) -> None:
-    # Keras wants it to end in .keras
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-    try:
-        with disk(path):
-            training.save(temporary)
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            sync_folder(path.parent)
-    except ValueError as error:
-        say(f"{path.name}: expected a model that Keras can save, got {error}; it was left out")
-    finally:
-        temporary.unlink(missing_ok=True)

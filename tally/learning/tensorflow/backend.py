@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tally.data.format import Array, Meta
+from tally.data.format import Array, Meta, Split
 from tally.errors import SpecError
+from tally.gang.messages import WorkerConfig
 from tally.learning import batches, order
 from tally.learning.moment import NOISE_STEPS, Moment, StepPlan, Total, largest_share, rows
 from tally.learning.tensorflow import (
@@ -20,12 +21,14 @@ from tally.learning.tensorflow import (
     devices,
     ending,
     gradients,
+    keras_file,
     lstm_kernel,
     named,
     optimiser,
     parts,
     predict,
     randomness,
+    remarks,
     warming,
 )
 from tally.learning.tensorflow.after import After
@@ -167,12 +170,13 @@ class TensorFlowBackend:
         """As Backend."""
         predict.assign(self.model, path)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path) -> str:
         """As Backend."""
-        try:
-            self.model.save(path)
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise ValueError(" ".join(str(error).split())[:200]) from error
+        return keras_file.write(path, self.model)
+
+    def remarks(self, config: WorkerConfig, split: Split) -> list[str]:
+        """As Backend."""
+        return remarks.remarks(self.problem, config)
 
     def _named(self) -> dict[str, Any]:
         return named.named(self.model, self.optimizer, self.problem.after)

@@ -167,20 +167,24 @@ def _sum(weights: Tensor) -> Tensor:
 
 def size_dependent(problem: Problem) -> str:
     """One line about layers that make a default gang's result depend on its size, or ""."""
-    import keras
-
-    named = sorted(problem.not_by_row)
-    named += [
-        layer.name
-        for layer in problem.model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    ]
+    named = sorted(problem.not_by_row) + by_statistics(problem)
     if not named:
         return ""
     return (
         f"{problem.model.name}: what {', '.join(named)} computes depends on which examples share "
         'a worker, so weights depend on the number of workers; SET="deterministic=true" ends that'
     )
+
+
+def by_statistics(problem: Problem) -> list[str]:
+    """Names of layers that go by the mean and the variance of the examples beside each."""
+    import keras
+
+    return [
+        layer.name
+        for layer in problem.model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
 
 
 def scaled(x: Tensor, meta: Meta) -> Tensor:
