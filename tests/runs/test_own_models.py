@@ -113,3 +113,15 @@ def test_deterministic_ends_that_and_says_how_few_examples_are_averaged(tally_ho
     )
     assert one == two
     assert [n for n in notes if "got those of 2, a virtual shard of the batch; pass SET=" in n]
+
+
+@pytest.mark.slow
+def test_an_answer_that_is_no_number_fails_evaluation_and_promotes_nothing(
+    tally_home: Path,
+) -> None:
+    file = str(MODELS / "undefined.py")
+    done = tally("submit", file, "--set", "epochs=1", "--set", "candidates=float32")
+    assert done.returncode == 2, done.stderr
+    line = next(line for line in done.stderr.splitlines() if line.startswith("failed: "))
+    assert "evaluation: expected probabilities, got nan or infinity for test example 7;" in line
+    assert not list((tally_home / "registry").glob("**/champion.json"))
