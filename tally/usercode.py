@@ -1,13 +1,34 @@
 """What code of the user's did instead of what was asked of it: a line, and Python's own story."""
 
+import contextlib
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
-from tally.errors import UserCodeError
+from tally.errors import TallyError, UserCodeError
 from tally.oneline import one_line
 
-FAILURES = (Exception, SystemExit)  # what running it can raise: it may end the process
 MOST = 300  # characters of its own words
+
+
+@contextlib.contextmanager
+def expected(path: str, what: str, remedy: str) -> Iterator[None]:
+    """Run code of the user's inside this block, which may end the process, too.
+
+    Args:
+        path: of their file, as they gave it.
+        what: is expected of it.
+        remedy: where the error itself names none.
+
+    Raises:
+        UserCodeError: it failed.
+    """
+    try:
+        yield
+    except TallyError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise failed(path, what, error, remedy) from error
 
 
 def failed(path: str, expected: str, error: BaseException, remedy: str) -> UserCodeError:
@@ -16,7 +37,7 @@ def failed(path: str, expected: str, error: BaseException, remedy: str) -> UserC
     Args:
         path: of their file, as they gave it.
         expected: of it.
-        error: what it raised, one of FAILURES.
+        error: what it raised.
         remedy: where the error itself names none.
     """
     got, remedy = _words(error, remedy)

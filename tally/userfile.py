@@ -178,11 +178,8 @@ def members(path: str, name: str, *constants: str) -> tuple[Any, ...]:
         sys.path.append(str(file.parent))  # for imports of the user's files beside it
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    try:
+    with usercode.expected(path, "a file that imports", f"try `python {path}`"):
         loader.exec_module(module)
-    except usercode.FAILURES as error:
-        remedy = f"try `python {path}`"
-        raise usercode.failed(path, "a file that imports", error, remedy) from error
     found = getattr(module, name, None)
     if not callable(found):
         raise SpecError(f"{path}: expected a function {name}(), got none; define it")

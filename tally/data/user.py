@@ -76,12 +76,8 @@ def dataset(path: str) -> Given | str:
     """
     make, named = members(path, "dataset", "TASK")
     task = _task(path, USUAL if named is None else named)
-    try:
+    with usercode.expected(path, "dataset() to return a dataset", "correct the function"):
         given = make()
-    except usercode.FAILURES as error:
-        raise usercode.failed(
-            path, "dataset() to return a dataset", error, "correct the function"
-        ) from error
     if isinstance(given, str | Path):
         if task != USUAL:
             raise SpecError(

@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 from tally import usercode
-from tally.errors import TallyError
 from tally.gang.collective import Collective
 from tally.gang.messages import WorkerConfig
 from tally.learning.backend import Backend
@@ -75,14 +74,9 @@ def _traced(config: WorkerConfig, dataset: Any, model: Any) -> Backend:
         if config.largest_batch
         else (),
     )
-    try:
+    wanted = f"a model that trains on dataset {dataset.meta.name}"
+    with usercode.expected(config.model, wanted, "check its layers, loss and optimizer"):
         training = backend.prepare(model, dataset.meta, plan)
         if config.max_workers > 1 or plan.batches:
             training.warm()
-    except TallyError:
-        raise
-    except usercode.FAILURES as error:
-        wanted = f"a model that trains on dataset {dataset.meta.name}"
-        remedy = "check its layers, loss and optimizer"
-        raise usercode.failed(config.model, wanted, error, remedy) from error
     return training

@@ -26,11 +26,8 @@ def build(name: str, meta: Meta) -> "keras.Model":
     import keras
 
     make = userfile.function(name, "model")
-    try:
+    with usercode.expected(name, "model() to return a keras.Model", "try it in Python"):
         model = make()
-    except usercode.FAILURES as error:
-        wanted = "model() to return a keras.Model"
-        raise usercode.failed(name, wanted, error, "try it in Python") from error
     if not isinstance(model, keras.Model):
         raise SpecError(
             f"{name}: expected model() to return a keras.Model, got {type(model).__name__}; "
@@ -44,10 +41,12 @@ def _outputs(name: str, model: "keras.Model", meta: Meta) -> list[Any]:
     """What the model gives for the dataset's examples: symbolic tensors, one for each output."""
     import keras
 
-    if isinstance(model, keras.Sequential) and not model.built:
-        _try(name, meta, lambda: model.build((None, *meta.input_shape)))
-    if not hasattr(model, "outputs"):
-        return list(keras.tree.flatten(_try(name, meta, lambda: _traced(model, meta))))
+    shape = f"{meta.input_shape}, those of dataset {meta.name}"
+    with usercode.expected(name, f"a model that takes examples of shape {shape}", "change it"):
+        if isinstance(model, keras.Sequential) and not model.built:
+            model.build((None, *meta.input_shape))
+        if not hasattr(model, "outputs"):
+            return list(keras.tree.flatten(_traced(model, meta)))
     inputs, wanted = [tuple(each.shape) for each in model.inputs], (None, *meta.input_shape)
     fits = len(inputs) == 1 and len(inputs[0]) == len(wanted)
     if not fits or any(
@@ -71,16 +70,6 @@ def _traced(model: "keras.Model", meta: Meta) -> Any:
         lambda x: model(x, training=True), input_signature=signature, autograph=False
     )
     return call.get_concrete_function().structured_outputs
-
-
-def _try(name: str, meta: Meta, made: Any) -> Any:
-    """What the model makes of the dataset's examples."""
-    try:
-        return made()
-    except usercode.FAILURES as error:
-        shape, dataset = meta.input_shape, meta.name
-        wanted = f"a model that takes examples of shape {shape}, those of dataset {dataset}"
-        raise usercode.failed(name, wanted, error, "change its layers") from error
 
 
 def _require_outputs(name: str, outputs: list[Any], meta: Meta) -> None:

@@ -209,3 +209,18 @@ def test_a_checkpoint_of_another_spec_is_refused(tmp_path: Path) -> None:
     assert [type(m) for m in said] == [Ready, Failed]
     assert isinstance(said[1], Failed)
     assert "expected a checkpoint of seed 4, got one of 3" in said[1].message
+
+
+def test_an_error_in_the_users_loss_is_told_and_the_log_shows_where(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    own = "def own(y, outputs):\n    return outputs.lost\n\n"
+    mine.write_text(own + USER.replace('loss="categorical_crossentropy"', "loss=own"))
+    given = config(tmp_path, pictures(tmp_path / "data"), model=str(mine))
+    with worker(tmp_path, given) as running:
+        failed = running.until(Failed)
+        assert running.process.wait(timeout=60) == 2
+        log = running.log.read_text()
+    assert failed.message.startswith(f"{mine}: expected a model that trains on dataset shapes, got")
+    assert "AttributeError" in failed.message
+    story = log[log.index("Traceback") :].splitlines()
+    assert story[1] == f'  File "{mine}", line 2, in own', log

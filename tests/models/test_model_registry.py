@@ -130,7 +130,7 @@ def model():
         ("Own()", None, ""),
         ("Own(7)", DataError, r"one output of shape \(None, 10\).*got \(None, 7\)"),
         ("Own(10, (784, 10), 'two')", DataError, "got 2 outputs of shapes"),
-        ("Own(10, (784,), 'nine')", SpecError, r"takes examples of shape .* change"),
+        ("Own(10, (784,), 'nine')", SpecError, r"takes examples of shape .* change it"),
         ("several(1, 2)", DataError, "got 2 outputs of shapes .*return one of them"),
         ("several(2, 1)", DataError, "one input .*got 2 inputs of shapes"),
         ("42", SpecError, "got int"),
@@ -173,7 +173,7 @@ def test_a_users_model_ends_as_its_datasets_task_says(
 def test_an_answer_with_a_shape_is_what_models_end_in(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     layers = "[keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(48)]"
-    file.write_text(USER.format(returned=f"keras.Sequential({layers})"))
+    file.write_text(USER.replace("{returned}", f"keras.Sequential({layers})"))
     meta = Meta("places", "image", (16, 16, 1), "uint8", 1 / 255, ending=(48, "linear", [4, 4, 3]))
     assert registry.build("cnn", meta).output_shape == (None, 4, 4, 3)
     with pytest.raises(
