@@ -24,11 +24,10 @@ def save(
     """
     import tensorflow as tf
 
+    finish = ending.finished(model, meta)  # before the copy, which is compiled no more
     model = unrolled(model) if unroll else model
     kind = tf.int32 if meta.kind == "tokens" else tf.float32
     signature = tf.TensorSpec((batch, *meta.input_shape), kind, name="inputs")
-
-    finish = ending.finished(model, meta)
 
     def serve(inputs: Any) -> dict[str, Any]:
         return {"outputs": finish(model(inputs, training=False))}
