@@ -176,7 +176,7 @@ class TensorFlowBackend:
 
     def remarks(self, config: WorkerConfig, split: Split) -> list[str]:
         """As Backend."""
-        return remarks.remarks(self.problem, config)
+        return remarks.remarks(self, self.problem, config, split)
 
     def _named(self) -> dict[str, Any]:
         return named.named(self.model, self.optimizer, self.problem.after)

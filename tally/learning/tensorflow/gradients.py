@@ -168,8 +168,11 @@ def _sum(weights: Tensor) -> Tensor:
 def size_dependent(problem: Problem) -> str:
     """One line about layers that make a default gang's result depend on its size, or ""."""
     named = sorted(problem.not_by_row) + by_statistics(problem)
-    if not named:
-        return ""
+    return depends(problem, named) if named else ""
+
+
+def depends(problem: Problem, named: list[str]) -> str:
+    """That line, of what is named."""
     return (
         f"{problem.model.name}: what {', '.join(named)} computes depends on which examples share "
         'a worker, so weights depend on the number of workers; SET="deterministic=true" ends that'

@@ -1,14 +1,24 @@
 """What a person should know of a training before its first step."""
 
+import numpy as np
+
+from tally.data.format import Split
 from tally.gang.messages import WorkerConfig
-from tally.learning.tensorflow import ending, gradients, keras_file
+from tally.learning.backend import Backend
+from tally.learning.tensorflow import ending, gradients, keras_file, mixing
 from tally.learning.tensorflow.gradients import Problem
 
 FEWEST_ROWS = 16  # whose mean and variance a layer can go by
 
 
-def remarks(problem: Problem, config: WorkerConfig) -> list[str]:
-    """A line each: what the model ends in, what is kept of it, what its weights depend on."""
+def remarks(training: Backend, problem: Problem, config: WorkerConfig, split: Split) -> list[str]:
+    """A line each: what the model ends in, what is kept of it, what its weights depend on.
+
+    Args:
+        training: of the problem, traced.
+        config: of the worker.
+        split: that is trained on.
+    """
     found = []
     if activation := ending.missing(problem.model, problem.meta):
         found.append(f"the model ends in logits: its answers are their {activation}")
@@ -17,14 +27,17 @@ def remarks(problem: Problem, config: WorkerConfig) -> list[str]:
             f"{keras_file.NAME} is left out, since Keras could not load it ({why}); the run keeps "
             f"weights.safetensors for model() of {config.model}; a get_config() would do"
         )
-    if not config.deterministic:
-        return [*found, *_size_dependent(problem, config.max_workers)]
-    return [*found, *_few_rows(problem, config)]
+    if config.deterministic:
+        return [*found, *_few_rows(problem, config)]
+    return [*found, *_size_dependent(training, problem, split)] if config.max_workers > 1 else found
 
 
-def _size_dependent(problem: Problem, most_workers: int) -> list[str]:
+def _size_dependent(training: Backend, problem: Problem, split: Split) -> list[str]:
     line = gradients.size_dependent(problem)
-    return [line] if line and most_workers > 1 else []
+    few = min(mixing.EXAMPLES, len(split), training.plan.batch_size)
+    if not line and mixing.mixes(training, problem, *split.gather(np.arange(few))):
+        line = gradients.depends(problem, ["one of its layers, or its loss,"])
+    return [line] if line else []
 
 
 def _few_rows(problem: Problem, config: WorkerConfig) -> list[str]:

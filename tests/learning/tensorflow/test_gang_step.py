@@ -24,7 +24,7 @@ from helpers.learning.gang_steps import (
 from tally.data.format import Meta
 from tally.learning import order
 from tally.learning.moment import Moment, rows
-from tally.learning.tensorflow import backend, environment, gradients
+from tally.learning.tensorflow import backend, environment, gradients, mixing
 from tally.learning.tensorflow.backend import TensorFlowBackend
 
 pytestmark = pytest.mark.exact
@@ -52,6 +52,7 @@ def test_a_gang_of_any_size_ends_where_a_lone_worker_does(
     trained(training, sizes, STEPS)
     assert apart(training, lone) <= 3e-4
     assert gradients.size_dependent(training.problem) == ""
+    assert not mixing.mixes(training, training.problem, X[:4], Y[:4])
 
 
 @pytest.mark.parametrize(

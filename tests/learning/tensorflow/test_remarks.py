@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from helpers.learning.made_training import config
-from tally.data.format import Meta
+from helpers.learning.made_training import config, made
+from tally.data.format import Meta, open_dataset
 from tally.learning.moment import StepPlan
 from tally.learning.tensorflow import backend, environment, keras_file
-from tally.learning.tensorflow.remarks import remarks
 
 keras = environment.load_keras()
 layers = keras.layers
@@ -45,13 +45,37 @@ def logits() -> Any:
     return keras.Sequential([keras.Input((4,)), layers.Dense(2)])
 
 
+class Centred(layers.Layer):
+    """Keeps nothing, and goes by the examples of a batch."""
+
+    def call(self, x: Any) -> Any:
+        return x - keras.ops.mean(x, axis=0, keepdims=True)
+
+
+def centred() -> Any:
+    last = layers.Dense(2, activation="softmax")
+    return keras.Sequential([keras.Input((4,)), Centred(), last])
+
+
+def plain() -> Any:
+    dropped = layers.Dropout(0.5)
+    return keras.Sequential([keras.Input((4,)), dropped, layers.Dense(2, activation="softmax")])
+
+
+def split(folder: Path) -> Any:
+    x = np.random.default_rng(3).normal(size=(60, 4)).astype(np.float32)
+    if not folder.exists():
+        made(folder, META, x, (x[:, 0] > 0).astype(np.int32))
+    return open_dataset(folder).splits["train"]
+
+
 def said(model: Any, folder: Path, **changes: Any) -> list[str]:
     if not model.built:
         model(keras.Input((4,)))
     given = config(folder, folder, model="mine.py", **changes)
     plan = {k: getattr(given, k) for k in ("batch_size", "virtual_shards", "deterministic")}
     training = backend.prepare(model, META, StepPlan(**plan, learning_rate=0.1, seed=1))
-    return remarks(training.problem, given)
+    return training.remarks(given, split(folder / "data"))
 
 
 def test_what_a_model_ends_in_and_what_keras_cannot_load(tmp_path: Path) -> None:
@@ -89,7 +113,16 @@ def test_only_what_keras_can_load_is_written(tmp_path: Path) -> None:
     ],
     ids=["alone", "a gang", "small shards", "two", "shards of 16"],
 )
-def test_what_the_weights_depend_on(changes: Any, words: str | None, tmp_path: Path) -> None:
+def test_what_the_weights_depend_on_by_name(
+    changes: Any, words: str | None, tmp_path: Path
+) -> None:
     found = said(normalised(), tmp_path, **changes)
     assert len(found) == (words is not None)
     assert words is None or re.search(words, found[0]), found
+
+
+def test_what_no_name_tells_is_tried(tmp_path: Path) -> None:
+    (line,) = said(centred(), tmp_path, max_workers=2)
+    assert "what one of its layers, or its loss, computes depends on which examples" in line
+    assert said(centred(), tmp_path) == []
+    assert said(plain(), tmp_path, max_workers=2) == []
